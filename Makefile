@@ -1,0 +1,37 @@
+# make demo   sets up, builds, and runs the program on a sample clip
+# make test   sets up, builds, and runs all checks and tests
+# make bench  compares the networks' speed with ONNX Runtime and LiteRT
+
+PROGRAM = target/release/lanet-live
+CLIP = target/media/WolfgangLanger_Pexels.mp4
+
+.PHONY: demo test lint bench build setup media golden
+
+demo: build media
+	@mkdir -p demo
+	@$(PROGRAM) --input $(CLIP) --output demo/overlay.mp4 --results demo/results.jsonl --timeline demo/timeline.png -y
+
+test: setup media golden lint
+	cargo test --release --locked
+
+# rustfmt and clippy are parts of a toolchain that may be left out.
+lint: setup
+	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; else echo "no rustfmt: formatting not checked"; fi
+	@if cargo clippy --version >/dev/null 2>&1; then cargo clippy --release --locked --all-targets -- -D warnings; \
+	else echo "no clippy: lints not checked"; fi
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --quiet
+
+bench: build
+	scripts/bench.sh
+
+build: setup
+	cargo build --release --locked
+
+setup:
+	@scripts/setup.sh $(if $(filter test golden,$(MAKECMDGOALS)),--tests)
+
+media: setup
+	@python3 scripts/media.py
+
+golden: setup media
+	@scripts/python.sh scripts/make_golden.py

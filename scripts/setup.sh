@@ -1,0 +1,36 @@
+#!/bin/sh
+# Installs what the program is built from, on Debian and Ubuntu, and only what is absent.
+#   scripts/setup.sh [--tests]    with what the tests need besides
+set -eu
+missing=
+need() { # PACKAGE COMMAND...: the package is missing if the command fails
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+libclang() { ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang*.so* 2>/dev/null | grep -q .; }
+
+need pkg-config pkg-config --version
+need g++ c++ --version
+need clang clang --version
+need libclang-dev libclang
+need ffmpeg ffmpeg -version
+need python3-pip python3 -m pip --version
+# pkg-config may be among the missing, so look for its file as well.
+need libopencv-dev sh -c 'pkg-config --exists opencv4 || ls /usr/lib/*/pkgconfig/opencv4.pc'
+if [ "${1-}" = --tests ]; then
+    need npm npm --version
+fi
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "setup: please install:$missing (the names are Debian's; see README.md for other systems)" >&2
+    exit 1
+fi
+echo "setup: installing$missing" >&2
+root=
+[ "$(id -u)" = 0 ] || root=sudo
+export DEBIAN_FRONTEND=noninteractive
+$root apt-get update -qq
+# shellcheck disable=SC2086 # one word for each package
+$root apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,320 @@
+//! Which picture shows what: a table `path,label[,split]`, a table of votes, or a folder for each expression.
+//!
+//! Votes follow the majority protocol of FER+ (Barsoum et al. 2016): a single vote counts as none; the picture is used
+//! if the choice with most votes is an expression and has more than half of the votes that are left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use csv::{Reader, StringRecord};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::error::{Context, Error, Result};
+use crate::expression::{COUNT, Distribution, Expression};
+
+/// The table of a folder of data.
+const TABLE: &str = "labels.csv";
+/// Columns of votes for no expression; they may be missing.
+const OTHER_VOTES: [&str; 2] = ["unknown", "not_a_face"];
+/// What a picture's name ends with.
+const PICTURES: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+/// Every so many-th picture checks what is learnt, where the data do not say which.
+const VALID_SHARE: usize = 10;
+
+/// A picture and what it shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The file.
+    pub path: PathBuf,
+    /// The expression that it is counted as.
+    pub label: Expression,
+    /// How the taggers' votes are shared among the expressions, where there are votes.
+    pub votes: Option<Distribution>,
+    /// The part of the data that it belongs to, where the data say so.
+    pub split: Option<String>,
+}
+
+/// Something that was left out, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file, or the line of the table.
+    pub what: String,
+    /// The reason.
+    pub why: String,
+}
+
+/// Labelled pictures, in the order of their table or of their names.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Dataset {
+    /// The pictures that can be used.
+    pub entries: Vec<Entry>,
+    /// Lines that could not be read.
+    pub skipped: Vec<Skipped>,
+    /// Pictures whose votes have no majority for an expression.
+    pub undecided: usize,
+}
+
+impl Dataset {
+    /// The pictures of a table, of a folder with a `labels.csv`, or of a folder with a folder for each expression.
+    ///
+    /// # Errors
+    /// No such file or folder, a table with wrong columns, or nothing in it that can be used.
+    pub fn open(data: &Path) -> Result<Self> {
+        let failed = || format!("the data '{}' cannot be used", data.display());
+        let dataset = if data.is_dir() && !data.join(TABLE).is_file() {
+            folders(data).with_context(failed)?
+        } else {
+            let table = if data.is_dir() { data.join(TABLE) } else { data.to_owned() };
+            table_of(&table).with_context(failed)?
+        };
+        if dataset.entries.is_empty() {
+            let why = dataset.skipped.first().map_or(String::new(), |s| format!(": {}: {}", s.what, s.why));
+            return Err(Error::new(format!("the data '{}' hold no labelled picture{why}", data.display())));
+        }
+        Ok(dataset)
+    }
+
+    /// Whether the data say which picture belongs to which part.
+    pub fn has_splits(&self) -> bool {
+        self.entries.iter().any(|entry| entry.split.is_some())
+    }
+
+    /// The names of the parts, sorted.
+    pub fn splits(&self) -> Vec<&str> {
+        let counts: BTreeMap<_, _> =
+            self.entries.iter().filter_map(|e| Some((e.split.as_deref()?, ()))).collect();
+        counts.into_keys().collect()
+    }
+
+    /// The pictures of one part.
+    ///
+    /// # Errors
+    /// A part that the data do not have.
+    pub fn split(&self, name: &str) -> Result<Vec<Entry>> {
+        let entries: Vec<_> =
+            self.entries.iter().filter(|e| e.split.as_deref() == Some(name)).cloned().collect();
+        if entries.is_empty() {
+            let advice = match self.splits() {
+                splits if splits.is_empty() => "they have no column 'split'".to_owned(),
+                splits => format!("use one of {}", splits.join(", ")),
+            };
+            return Err(Error::usage(format!("the data have no part '{name}'")).advice(advice));
+        }
+        Ok(entries)
+    }
+
+    /// Where the data do not say which part a picture belongs to: every tenth of each expression, drawn by `seed`,
+    /// becomes `valid` and the others `train`; an expression's only picture is learnt from.
+    pub fn share_out(&mut self, train: &str, valid: &str, seed: u64) {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        for expression in Expression::ALL {
+            let mut of_it: Vec<_> = self.entries.iter_mut().filter(|e| e.label == expression).collect();
+            of_it.shuffle(&mut rng);
+            let checked = of_it.len().div_ceil(VALID_SHARE).min(of_it.len().saturating_sub(1));
+            for (n, entry) in of_it.into_iter().enumerate() {
+                entry.split = Some(if n < checked { valid } else { train }.to_owned());
+            }
+        }
+    }
+}
+
+/// Where a table keeps what.
+struct Columns {
+    path: usize,
+    split: Option<usize>,
+    labels: Labels,
+}
+
+enum Labels {
+    Name(usize),
+    Votes { expressions: [usize; COUNT], others: Vec<usize> },
+}
+
+impl Columns {
+    fn of(header: &StringRecord) -> Result<Self> {
+        let column = |name: &str| header.iter().position(|found| found.trim().eq_ignore_ascii_case(name));
+        let votes = Expression::ALL.map(|e| column(e.name()));
+        let labels = match (column("label"), votes) {
+            (Some(label), _) => Labels::Name(label),
+            (None, votes) if votes.iter().all(Option::is_some) => Labels::Votes {
+                expressions: votes.map(Option::unwrap_or_default),
+                others: OTHER_VOTES.iter().filter_map(|name| column(name)).collect(),
+            },
+            _ => return Err(wrong_columns(header)),
+        };
+        let path = column("path").ok_or_else(|| wrong_columns(header))?;
+        Ok(Self { path, split: column("split"), labels })
+    }
+}
+
+fn wrong_columns(header: &StringRecord) -> Error {
+    let found: Vec<_> = header.iter().collect();
+    Error::new(format!("its columns are {}", found.join(","))).advice(format!(
+        "a table needs path,label or path and a column of votes for each of {}; split is optional",
+        Expression::ALL.map(Expression::name).join(", ")
+    ))
+}
+
+fn table_of(table: &Path) -> Result<Dataset> {
+    let mut reader = Reader::from_path(table).context("it cannot be opened")?;
+    let columns = Columns::of(&reader.headers().context("it is no table")?.clone())?;
+    let folder = table.parent().unwrap_or(Path::new(""));
+    let mut dataset = Dataset::default();
+    for record in reader.records() {
+        let (what, entry) = match record {
+            Ok(record) => {
+                let line = record.position().map_or(0, csv::Position::line);
+                (format!("line {line}"), entry(&columns, &record, folder))
+            }
+            // A line of another length is left out; a file that breaks off is a failure.
+            Err(error) if matches!(error.kind(), csv::ErrorKind::Io(_)) => {
+                return Err(Error::new("it cannot be read to its end").because(error));
+            }
+            Err(error) => {
+                let line = error.position().map_or(0, csv::Position::line);
+                (format!("line {line}"), Err(Error::new("it does not have the columns of the table")))
+            }
+        };
+        match entry {
+            Ok(Some(entry)) => dataset.entries.push(entry),
+            Ok(None) => dataset.undecided += 1,
+            Err(error) => dataset.skipped.push(Skipped { what, why: error.line() }),
+        }
+    }
+    Ok(dataset)
+}
+
+/// The picture of one line; `None` if its votes have no majority for an expression.
+fn entry(columns: &Columns, record: &StringRecord, folder: &Path) -> Result<Option<Entry>> {
+    let cell = |column: usize| record.get(column).unwrap_or_default().trim();
+    if cell(columns.path).is_empty() {
+        return Err(Error::new("it names no picture"));
+    }
+    let path = folder.join(cell(columns.path));
+    let split = columns.split.map(cell).filter(|split| !split.is_empty()).map(str::to_owned);
+    let (label, votes) = match &columns.labels {
+        Labels::Name(column) => (cell(*column).parse()?, None),
+        Labels::Votes { expressions, others } => {
+            let vote = |&column: &usize| {
+                let text = cell(column);
+                text.parse::<u32>().map_err(|_| Error::new(format!("'{text}' is no number of votes")))
+            };
+            let votes = expressions.iter().map(vote).collect::<Result<Vec<_>>>()?;
+            let others = others.iter().map(vote).collect::<Result<Vec<_>>>()?;
+            match majority(&votes, &others)? {
+                Some((label, votes)) => (label, Some(votes)),
+                None => return Ok(None),
+            }
+        }
+    };
+    Ok(Some(Entry { path, label, votes, split }))
+}
+
+/// The expression that has more than half of the votes, and how the votes are shared among the expressions; single
+/// votes count as none.
+fn majority(votes: &[u32], others: &[u32]) -> Result<Option<(Expression, Distribution)>> {
+    let counted =
+        |votes: &[u32]| votes.iter().map(|&v| if v > 1 { f64::from(v) } else { 0.0 }).collect::<Vec<_>>();
+    if votes.iter().chain(others).all(|&v| v == 0) {
+        return Err(Error::new("its votes sum to zero"));
+    }
+    let (votes, others) = (counted(votes), counted(others));
+    let (of_expressions, all): (f64, f64) =
+        (votes.iter().sum(), votes.iter().sum::<f64>() + others.iter().sum::<f64>());
+    let top = Expression::ALL.into_iter().zip(&votes).find(|&(_, &v)| v > all / 2.0);
+    Ok(top.map(|(label, _)| {
+        let mut shares = [0.0; COUNT];
+        shares.iter_mut().zip(&votes).for_each(|(share, v)| *share = (v / of_expressions) as f32);
+        (label, Distribution(shares))
+    }))
+}
+
+/// The pictures below `data` in folders that are named after expressions.
+fn folders(data: &Path) -> Result<Dataset> {
+    let mut dataset = Dataset::default();
+    let mut known = false;
+    for folder in sorted(data)? {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !folder.is_dir() || name.starts_with('.') {
+            continue;
+        }
+        let label = match name.parse::<Expression>() {
+            Ok(label) => label,
+            Err(error) => {
+                dataset.skipped.push(Skipped { what: format!("folder {name}"), why: error.line() });
+                continue;
+            }
+        };
+        known = true;
+        let pictures = sorted(&folder)?.into_iter().filter(|path| {
+            let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+            PICTURES.contains(&extension.as_str())
+        });
+        let before = dataset.entries.len();
+        dataset.entries.extend(pictures.map(|path| Entry { path, label, votes: None, split: None }));
+        if dataset.entries.len() == before {
+            let why = "it holds no picture".to_owned();
+            dataset.skipped.push(Skipped { what: format!("folder {name}"), why });
+        }
+    }
+    if !known {
+        return Err(Error::new(format!(
+            "it holds no {TABLE} and no folder that is named after an expression"
+        ))
+        .advice(format!("name its folders {}", Expression::ALL.map(Expression::name).join(", "))));
+    }
+    Ok(dataset)
+}
+
+fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = || format!("the folder '{}' cannot be read", folder.display());
+    let entries = fs::read_dir(folder).with_context(failed)?;
+    let mut paths = entries
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<std::io::Result<Vec<_>>>()
+        .with_context(failed)?;
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Expression::{Anger, Happiness, Neutral};
+
+    #[test]
+    fn votes_by_hand() {
+        // The single vote for anger is none: happiness has 4 of 6.
+        let (label, votes) = majority(&[2, 4, 0, 0, 1, 0, 0, 0], &[0, 0]).unwrap().unwrap();
+        assert_eq!(label, Happiness);
+        assert!((votes.of(Neutral) - 1.0 / 3.0).abs() < 1e-6 && votes.of(Anger) == 0.0);
+        // Half is not more than half, and votes for no expression count.
+        assert_eq!(majority(&[3, 3, 0, 0, 0, 0, 0, 0], &[]).unwrap(), None);
+        assert_eq!(majority(&[4, 0, 0, 0, 0, 0, 0, 0], &[2, 2]).unwrap(), None);
+        assert_eq!(majority(&[0, 0, 0, 0, 0, 0, 0, 0], &[10, 0]).unwrap(), None);
+        assert_eq!(majority(&[1, 1, 1, 1, 1, 1, 1, 1], &[1, 1]).unwrap(), None);
+        assert!(majority(&[0; 8], &[0, 0]).unwrap_err().line().contains("zero"));
+    }
+
+    #[test]
+    fn shares_are_drawn_by_seed_and_leave_every_expression_something_to_learn() {
+        let entry = |label, n: usize| Entry { path: format!("{n}").into(), label, votes: None, split: None };
+        let mut entries: Vec<_> = (0..95).map(|n| entry(Happiness, n)).collect();
+        entries.push(entry(Anger, 95));
+        entries.extend((96..98).map(|n| entry(Neutral, n)));
+        let mut data = Dataset { entries, ..Dataset::default() };
+        data.share_out("train", "valid", 1);
+        let count =
+            |label, split: &str| data.split(split).unwrap().iter().filter(|e| e.label == label).count();
+        assert_eq!((count(Happiness, "train"), count(Happiness, "valid")), (85, 10));
+        assert_eq!((count(Anger, "train"), count(Anger, "valid")), (1, 0));
+        assert_eq!((count(Neutral, "train"), count(Neutral, "valid")), (1, 1));
+        let (mut same, mut other) = (data.clone(), data.clone());
+        same.share_out("train", "valid", 1);
+        other.share_out("train", "valid", 2);
+        assert!(same == data && other != data);
+    }
+}

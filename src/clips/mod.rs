@@ -1,0 +1,7 @@
+//! Labelled pictures: the tables and folders that name them, and the samples that are learnt from.
+
+pub mod labels;
+pub mod samples;
+
+pub use labels::{Dataset, Entry, Skipped};
+pub use samples::{Extraction, Sample};

@@ -1,0 +1,223 @@
+//! `lanet-live evaluate`: how well a model tells the expressions of labelled pictures.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use clap::Args;
+use lanet_live::calibration::Calibration;
+use lanet_live::clips::{Dataset, Entry, Extraction, Sample, Skipped};
+use lanet_live::device::Choice;
+use lanet_live::error::{Context, Error, Result};
+use lanet_live::expression::{COUNT, Distribution, Expression};
+use lanet_live::face::align;
+use lanet_live::metrics::{Confusion, calibration_error};
+use lanet_live::net::{self, LaNet};
+use lanet_live::part::Part;
+use lanet_live::reader::calibration_of;
+use serde_json::json;
+
+use super::bar::Bar;
+use super::{Outcome, Stop, Talk, print};
+
+/// Faces between two looks at the bar.
+const BATCH: usize = 64;
+
+/// What is measured, and on what.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Labelled pictures: a folder with labels.csv, a table, or a folder with a folder for each expression
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Only this part of the data, by the table's column 'split'
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// The model: a name or a folder
+    #[arg(long, value_name = "NAME|DIR", default_value = net::DEFAULT)]
+    model: String,
+    /// Calibrate the probabilities by this file
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
+    /// Fit a calibration to these pictures and write it to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "calibration")]
+    fit_calibration: Option<PathBuf>,
+    /// Compute on: auto, cpu, cuda:N or metal:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+    /// Keep the faces that were found in this folder [default: .lanet-live in the folder of the data]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Also write the figures to this file
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+/// Measures.
+pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
+    let device = options.device.parse::<Choice>()?.open()?;
+    let model = net::open(&options.model, &device)?;
+    let net = LaNet::from_model(&model)?;
+    let data = Dataset::open(&options.data)?;
+    tell_skipped(talk, &data.skipped, "of the table");
+    let entries = match &options.split {
+        Some(split) => data.split(split)?,
+        None => data.entries,
+    };
+    let cache = cache_folder(options.cache.as_deref(), &options.data);
+    let Some(samples) = samples(entries, &cache, &device, talk, stop)? else {
+        return Ok(Outcome::Interrupted);
+    };
+
+    let bar = Bar::new(talk, samples.len(), "faces");
+    let mut logits = Vec::with_capacity(samples.len());
+    for part in samples.chunks(BATCH) {
+        let side = net.input().width;
+        let crops = part
+            .iter()
+            .map(|sample| align::crop(&sample.image()?, sample.mesh.as_ref(), side))
+            .collect::<Result<Vec<_>>>()?;
+        logits.extend(net.logits(&crops, &device)?);
+        bar.reach(logits.len());
+        if stop.asked() {
+            return Ok(Outcome::Interrupted);
+        }
+    }
+    drop(bar);
+
+    let truth: Vec<_> = samples.iter().map(|sample| sample.label).collect();
+    let fingerprint = &model.card.fingerprint;
+    let calibration = match (&options.calibration, &options.fit_calibration) {
+        (Some(file), _) => Calibration::load(file, fingerprint)?,
+        (None, Some(file)) => {
+            let split = options.split.as_deref().unwrap_or("all");
+            let name = options.data.file_name().unwrap_or_default().to_string_lossy();
+            let on = format!("{name}, {split}, {} faces", truth.len());
+            let fitted = Calibration::fit(fingerprint, &on, &logits, &truth)?;
+            fitted.save(file)?;
+            fitted
+        }
+        (None, None) => calibration_of(&options.model, &model.card)?,
+    };
+    let figures = Figures::of(&samples, &truth, &logits, &calibration);
+    let raw = Figures::of(&samples, &truth, &logits, &Calibration::none(fingerprint));
+    if let Some(file) = &options.json {
+        figures.save(file)?;
+    }
+    print(|out| out.write_all(figures.text(calibration.temperature, raw.ece).as_bytes()))
+}
+
+/// What came out.
+pub struct Figures {
+    confusion: Confusion,
+    ece: f64,
+    images: usize,
+    without_face: usize,
+}
+
+impl Figures {
+    fn of(samples: &[Sample], truth: &[Expression], logits: &[[f32; COUNT]], by: &Calibration) -> Self {
+        let told: Vec<Distribution> = logits.iter().map(|&logits| by.apply(logits)).collect();
+        let pairs = truth.iter().copied().zip(told.iter().map(|told| told.top().0));
+        Self {
+            confusion: Confusion::of(pairs),
+            ece: calibration_error(&told, truth),
+            images: samples.len(),
+            without_face: samples.iter().filter(|sample| sample.mesh.is_none()).count(),
+        }
+    }
+
+    fn save(&self, file: &Path) -> Result<()> {
+        let recall: serde_json::Map<_, _> = Expression::ALL
+            .iter()
+            .zip(self.confusion.recall())
+            .map(|(e, r)| (e.name().into(), json!(r)))
+            .collect();
+        let value = json!({
+            "accuracy": self.confusion.accuracy(),
+            "macro_f1": self.confusion.macro_f1(),
+            "recall": recall,
+            "confusion": self.confusion.counts,
+            "ece": self.ece,
+            "images": self.images,
+            "without_face": self.without_face,
+        });
+        let part = Part::create(file, true)?;
+        let text = format!("{value:#}\n");
+        std::fs::write(part.path(), text).with_context(|| format!("cannot write '{}'", file.display()))?;
+        part.finish()
+    }
+
+    fn text(&self, temperature: f32, raw_ece: f64) -> String {
+        let mut text = String::new();
+        let faceless = 100.0 * self.without_face as f64 / self.images.max(1) as f64;
+        let mut line = |words: String| {
+            let _ = writeln!(text, "{words}");
+        };
+        line(format!(
+            "images      {}, {} of them without a face ({faceless:.1} %)",
+            self.images, self.without_face
+        ));
+        line(format!("accuracy    {:.4}", self.confusion.accuracy()));
+        line(format!("macro F1    {:.4}", self.confusion.macro_f1()));
+        let (ece, t) = (self.ece, temperature);
+        line(format!("calibration error {ece:.4} at temperature {t:.3}, {raw_ece:.4} without"));
+        let names = Expression::ALL.map(|e| format!("{:.5}", e.name()));
+        line(format!(
+            "\n{:10} {:>6}   taken for {}",
+            "",
+            "recall",
+            names.map(|n| format!("{n:>6}")).concat()
+        ));
+        for (expression, recall) in Expression::ALL.into_iter().zip(self.confusion.recall()) {
+            let recall = recall.map_or("-".into(), |r| format!("{r:.3}"));
+            let counts = self.confusion.counts[expression as usize].map(|n| format!("{n:>6}")).concat();
+            line(format!("{expression:10} {recall:>6}             {counts}"));
+        }
+        text
+    }
+}
+
+/// Where faces that were found are kept.
+pub fn cache_folder(given: Option<&Path>, data: &Path) -> PathBuf {
+    let beside = if data.is_dir() { data } else { data.parent().unwrap_or(Path::new("")) };
+    given.map_or_else(|| beside.join(".lanet-live"), Path::to_owned)
+}
+
+/// Finds the faces of labelled pictures; `None` if the user stopped it.
+pub fn samples(
+    entries: Vec<Entry>,
+    cache: &Path,
+    device: &Device,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Option<Vec<Sample>>> {
+    let mut extraction = Extraction::new(entries, Some(cache), device)?;
+    let bar = Bar::new(talk, extraction.total(), "pictures");
+    for done in extraction.by_ref() {
+        bar.reach(done?);
+        if stop.asked() {
+            return Ok(None);
+        }
+    }
+    drop(bar);
+    let (samples, unreadable) = extraction.finish()?;
+    let unreadable: Vec<_> =
+        unreadable.into_iter().map(|(path, why)| Skipped { what: path.display().to_string(), why }).collect();
+    tell_skipped(talk, &unreadable, "pictures");
+    if samples.is_empty() {
+        return Err(Error::new("no picture of the data can be read"));
+    }
+    Ok(Some(samples))
+}
+
+/// Names what was left out.
+pub fn tell_skipped(talk: Talk, skipped: &[Skipped], what: &str) {
+    const NAMED: usize = 10;
+    for Skipped { what, why } in skipped.iter().take(NAMED) {
+        talk.say(&format!("left out: {what}: {why}"));
+    }
+    if skipped.len() > NAMED {
+        talk.say(&format!("left out: {} more {what}", skipped.len() - NAMED));
+    }
+}

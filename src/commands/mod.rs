@@ -1,0 +1,169 @@
+//! The command line, and one file for each command.
+
+mod bar;
+mod bench;
+mod devices;
+mod epochs;
+mod evaluate;
+mod frozen;
+mod models;
+#[cfg(feature = "capture")]
+mod plot;
+mod prepare;
+mod train;
+#[cfg(feature = "capture")]
+mod watch;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use lanet_live::error::{Context, Error, Result};
+
+/// Real-time facial-expression recognition on your own machine: webcam, video files and pictures.
+#[derive(Debug, Parser)]
+#[command(name = "lanet-live", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[cfg(feature = "capture")]
+    #[command(flatten)]
+    watch: watch::Options,
+    /// TOML file with the same keys as these options; options given here win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    talk: Talk,
+}
+
+const EXAMPLES: &str = "Examples:
+  lanet-live --camera 0
+  lanet-live --input talk.mp4 --output talk-emotions.mp4 --results talk.jsonl --timeline talk.png
+  lanet-live --input photos/ --output marked/ --results photos.csv
+
+Everything is computed on this machine; no frame leaves it.";
+
+/// How much is said on standard error.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Talk {
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Show no progress bar
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+}
+
+impl Talk {
+    /// Says a line on standard error, unless it should be quiet.
+    pub fn say(self, line: &str) {
+        if !self.quiet {
+            eprintln!("{line}");
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the cameras and the compute devices
+    Devices,
+    /// List the models, or show the card of one
+    Models(models::Options),
+    /// Measure how fast each network is on this machine
+    Bench(bench::Options),
+    /// Learn to tell expressions from labelled pictures
+    Train(Box<train::Options>),
+    /// Cut the faces out of labelled pictures once, into small files that can move to another machine
+    Prepare(prepare::Options),
+    /// Measure how well a model tells the expressions of labelled pictures
+    Evaluate(evaluate::Options),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// As planned.
+    Done,
+    /// By an interrupt, with everything finished that was begun.
+    Interrupted,
+}
+
+/// Whether the user has asked to stop (Ctrl-C). The second time ends the program at once.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    fn on_interrupt() -> Result<Self> {
+        let stop = Self::default();
+        let asked = stop.0.clone();
+        ctrlc::set_handler(move || {
+            if asked.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+        })
+        .context("interrupts cannot be handled")?;
+        Ok(stop)
+    }
+
+    /// Whether the user has asked.
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Runs what the command line asks for.
+pub fn run(cli: Cli) -> Result<Outcome> {
+    let stop = Stop::on_interrupt()?;
+    match cli.command {
+        Some(Command::Devices) => devices::run(),
+        Some(Command::Models(options)) => models::run(&options),
+        Some(Command::Bench(options)) => bench::run(&options, &stop),
+        Some(Command::Train(options)) => train::run(&options, cli.talk, &stop),
+        Some(Command::Prepare(options)) => prepare::run(&options, cli.talk, &stop),
+        Some(Command::Evaluate(options)) => evaluate::run(&options, cli.talk, &stop),
+        Some(Command::Completions { shell }) => print(|out| {
+            clap_complete::generate(shell, &mut Cli::command(), "lanet-live", out);
+            Ok(())
+        }),
+        Some(Command::Man) => print(|out| clap_mangen::Man::new(Cli::command()).render(out)),
+        None => watch(cli, &stop),
+    }
+}
+
+#[cfg(feature = "capture")]
+fn watch(cli: Cli, stop: &Stop) -> Result<Outcome> {
+    let options = match &cli.config {
+        Some(file) => crate::config::lay_over(&cli.watch, file)?,
+        None => cli.watch,
+    };
+    watch::run(&options, cli.talk, stop)
+}
+
+#[cfg(not(feature = "capture"))]
+fn watch(_: Cli, _: &Stop) -> Result<Outcome> {
+    Err(Error::new("this build has no cameras and no video").advice("build it with the feature 'capture'"))
+}
+
+/// Prints on standard output; that nobody reads to the end is no failure.
+fn print(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Result<Outcome> {
+    let mut text = Vec::new();
+    write(&mut text).context("cannot print")?;
+    match std::io::stdout().write_all(&text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new("cannot print").because(error))
+        }
+        _ => Ok(Outcome::Done),
+    }
+}

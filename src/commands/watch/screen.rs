@@ -1,0 +1,88 @@
+//! The window: what is seen, with keys to change how.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use lanet_live::error::Result;
+use lanet_live::images;
+use lanet_live::overlay::{Overlay, Style, banner};
+use lanet_live::reader::Reading;
+use lanet_live::window::{Display, Key, Window};
+
+use super::{Options, Stop, style};
+
+/// A window and how it shows readings.
+pub struct Screen {
+    window: Window,
+    overlay: Overlay,
+    style: Style,
+    live: bool,
+    /// When the first frame was shown, and its time: a file plays no faster than it was filmed.
+    began: Option<(Instant, Duration)>,
+    shown: Option<Instant>,
+    /// Mean seconds between frames.
+    pace: f64,
+}
+
+impl Screen {
+    /// Opens the window.
+    ///
+    /// # Errors
+    /// There is no display.
+    pub fn open(options: &Options, live: bool) -> Result<Self> {
+        let display = Display::from_environment(|name| std::env::var(name).ok());
+        let window = Window::open("lanet-live", &display)?;
+        let style = style(options, options.camera.is_some());
+        Ok(Self { window, overlay: Overlay::default(), style, live, began: None, shown: None, pace: 0.0 })
+    }
+
+    /// Shows a reading; false when the user has seen enough.
+    pub fn show(&mut self, reading: Reading, stop: &Stop) -> Result<bool> {
+        self.keep_pace(reading.frame.time);
+        let mut paused = false;
+        loop {
+            let mut image = self.overlay.draw(&reading, self.style)?;
+            let state = match (paused, self.live) {
+                (true, _) => "PAUSED".to_owned(),
+                (false, true) => format!("LIVE {:.0} frames/s", 1.0 / self.pace.max(1e-3)),
+                (false, false) => format!("{:.1} s", reading.frame.time.as_secs_f64()),
+            };
+            banner(&mut image, &state)?;
+            self.window.show(&image)?;
+            match self.window.key(Duration::from_millis(if paused { 50 } else { 1 }))? {
+                Some(Key::Quit) => return Ok(false),
+                Some(Key::Pause) => paused = !paused,
+                Some(Key::Mirror) => self.style.mirror = !self.style.mirror,
+                Some(Key::Landmarks) => self.style.landmarks = !self.style.landmarks,
+                Some(Key::Blur) => self.style.blur = !self.style.blur,
+                Some(Key::Screenshot) => {
+                    let name = format!("lanet-live-{:06}.png", reading.frame.index);
+                    // Without the banner.
+                    images::write(Path::new(&name), &self.overlay.draw(&reading, self.style)?, true)?;
+                }
+                None => {}
+            }
+            if stop.asked() {
+                return Ok(false);
+            }
+            if !paused {
+                return Ok(true);
+            }
+            self.began = None;
+        }
+    }
+
+    fn keep_pace(&mut self, time: Duration) {
+        let now = Instant::now();
+        if let Some(before) = self.shown {
+            let passed = (now - before).as_secs_f64();
+            self.pace = if self.pace == 0.0 { passed } else { self.pace * 0.9 + passed * 0.1 };
+        }
+        self.shown = Some(now);
+        let (start, first) = *self.began.get_or_insert((now, time));
+        if !self.live {
+            let due = start + time.saturating_sub(first);
+            std::thread::sleep(due.saturating_duration_since(now).min(Duration::from_secs(5)));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Faces in pictures: where they are, their landmarks, and who is who from frame to frame.
+
+pub mod align;
+pub mod detect;
+pub mod landmarks;
+mod pose;
+pub mod track;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use candle_core::Device;
+
+use crate::error::Result;
+use crate::frame::{Frame, Image};
+use crate::geometry::{Point, Pose, Rect};
+use crate::net::Range;
+use detect::{Detector, View};
+use landmarks::{Landmarker, Region};
+use track::{Sighting, Tracker};
+
+/// The border around a face crop, in its longer sides, that lets the detector see a face in it.
+const CROP_BORDER: f32 = 0.5;
+/// The width, in pixels, of the smallest faces that are looked for in tiles.
+const SMALL_FACE: f32 = 32.0;
+/// In very large frames the tiles grow: so many, side by side and without overlap, reach across.
+const MOST_TILES: f32 = 4.0;
+/// What else is looked at, besides the whole frame, whenever the detector looks at a video.
+const VIEWS_IN_TURN: usize = 2;
+/// Detections that are tried beyond the number of faces that there is room for.
+const SPARE: usize = 4;
+
+/// A face mesh: 468 landmarks in the order of MediaPipe's Face Mesh (Kartynnik et al. 2019).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mesh {
+    /// The landmarks in pixels of the frame.
+    pub points: Vec<Point>,
+    /// Their depths in the scale of a pixel; smaller is nearer to the camera, 0 about the head's middle.
+    pub depths: Vec<f32>,
+    /// How sure the mesh network is that this is a face, 0 to 1.
+    pub score: f32,
+}
+
+/// A face in a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Face {
+    /// The number of the person, the same from frame to frame; from 1.
+    pub track: u64,
+    /// The upright rectangle around its landmarks.
+    pub bounds: Rect,
+    /// Its landmarks.
+    pub mesh: Mesh,
+    /// How the head is turned.
+    pub pose: Pose,
+}
+
+/// A frame and the faces in it, in the order of their tracks.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// The picture.
+    pub frame: Frame,
+    /// The faces.
+    pub faces: Vec<Face>,
+}
+
+/// How faces are looked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// The detector's range.
+    pub range: Range,
+    /// Faces to a frame. Those that are followed come first, then the surest.
+    pub max_faces: usize,
+    /// While all known faces are followed, the detector looks for new ones every so many frames.
+    pub interval: u32,
+    /// The least score of a detection, 0 to 1.
+    pub min_detection: f32,
+    /// The least score of a mesh, 0 to 1.
+    pub min_score: f32,
+    /// Whether the detector also looks at parts of large frames, where small faces may be: at all of them in still
+    /// pictures, at some in turn in videos.
+    pub tiles: bool,
+    /// Whether the frames are pictures that have nothing to do with each other.
+    pub still: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            range: Range::Full,
+            max_faces: 16,
+            interval: 5,
+            min_detection: 0.5,
+            min_score: 0.5,
+            tiles: true,
+            still: false,
+        }
+    }
+}
+
+/// Finds the faces in frame after frame.
+#[derive(Debug, Clone)]
+pub struct FaceFinder {
+    options: Options,
+    device: Device,
+    detector: Detector,
+    close: Option<Detector>,
+    landmarker: Landmarker,
+    memory: Memory,
+}
+
+/// What a finder knows of the frames before.
+#[derive(Debug, Clone, Default)]
+struct Memory {
+    tracker: Tracker,
+    source: Option<Arc<str>>,
+    time: Duration,
+    /// Frames since the detector looked.
+    unseen: u32,
+    /// The view, besides the whole frame, that comes next.
+    view: usize,
+}
+
+impl FaceFinder {
+    /// A finder with the networks in the program.
+    ///
+    /// # Errors
+    /// A device that cannot hold them.
+    pub fn new(options: Options, device: &Device) -> Result<Self> {
+        Ok(Self {
+            options,
+            device: device.clone(),
+            detector: Detector::new(options.range, device)?,
+            close: None,
+            landmarker: Landmarker::new(device)?,
+            memory: Memory::default(),
+        })
+    }
+
+    /// The faces of the next frame. Another source, or a time before the last one, begins anew.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn find(&mut self, frame: Frame) -> Result<Scene> {
+        let same = self.memory.source.as_ref() == Some(&frame.source) && frame.time >= self.memory.time;
+        if self.options.still || !same {
+            self.memory = Memory { source: Some(frame.source.clone()), ..Memory::default() };
+        }
+        self.memory.time = frame.time;
+        let mut faces = self.follow(&frame)?;
+        let room = self.options.max_faces.saturating_sub(faces.len());
+        self.memory.unseen = self.memory.unseen.saturating_add(1);
+        let due = self.memory.unseen >= self.options.interval.max(1);
+        if room > 0 && (due || faces.is_empty() || self.memory.tracker.misses()) {
+            self.memory.unseen = 0;
+            faces.extend(self.discover(&frame, room)?);
+        }
+        faces.sort_by_key(|face| face.track);
+        Ok(Scene { frame, faces })
+    }
+
+    /// The faces that were there in the frame before.
+    fn follow(&mut self, frame: &Frame) -> Result<Vec<Face>> {
+        let (numbers, regions): (Vec<_>, Vec<_>) =
+            self.memory.tracker.expected(frame.time).into_iter().unzip();
+        let meshes = self.meshes(&frame.image, &regions)?;
+        let sightings: Vec<_> = meshes.iter().map(|mesh| mesh.as_ref().map(sighting)).collect();
+        let held = self.memory.tracker.follow(frame.time, &sightings);
+        let faces = numbers.into_iter().zip(meshes).zip(held);
+        Ok(faces
+            .filter_map(|((number, mesh), held)| Some(Face::new(number, mesh.filter(|_| held)?)))
+            .collect())
+    }
+
+    /// At most `room` faces that are new, or back.
+    fn discover(&mut self, frame: &Frame, room: usize) -> Result<Vec<Face>> {
+        let image = &frame.image;
+        let views = self.views(image);
+        let mut found = self.detector.detect(image, &views, self.options.min_detection)?;
+        found.retain(|face| !self.memory.tracker.knows(face.bounds));
+        // A few more than there is room for, because not every detection is a face.
+        let regions: Vec<_> =
+            found.iter().take(room.saturating_add(SPARE)).map(Region::of_detection).collect();
+        let mut meshes = self.settled(image, &regions)?;
+        meshes.truncate(room);
+        let sightings: Vec<_> = meshes.iter().map(sighting).collect();
+        let numbers = self.memory.tracker.adopt(frame.time, &sightings);
+        Ok(numbers
+            .into_iter()
+            .zip(meshes)
+            .filter_map(|(number, mesh)| Some(Face::new(number?, mesh)))
+            .collect())
+    }
+
+    /// What the detector looks at: the whole picture; with a border, for a face that fills it is too large for the
+    /// detector; and tiles.
+    fn views(&mut self, image: &Image) -> Vec<View> {
+        let mut others = vec![View::bordered(image, CROP_BORDER)];
+        if self.options.tiles {
+            let longer = image.width().max(image.height()) as f32;
+            let side = (SMALL_FACE / self.options.range.smallest()).max(longer / MOST_TILES);
+            others.extend(View::tiles(image, side));
+        }
+        let (count, first) = (others.len(), self.memory.view);
+        let now = if self.options.still { count } else { count.min(VIEWS_IN_TURN) };
+        self.memory.view = (first + now) % count;
+        let chosen = (first..first + now).map(|n| others[n % count]);
+        std::iter::once(View::whole(image)).chain(chosen).collect()
+    }
+
+    /// The meshes in these regions; `None` where there is no face.
+    fn meshes(&self, image: &Image, regions: &[Region]) -> Result<Vec<Option<Mesh>>> {
+        let meshes = self.landmarker.read(image, regions)?.into_iter();
+        Ok(meshes.map(|mesh| mesh.filter(|mesh| mesh.score >= self.options.min_score)).collect())
+    }
+
+    /// The meshes of detected faces, each read again where the first reading says that the face is: that is the region
+    /// in which a face is followed. Only the second reading is judged, for the first one of a profile is often poor.
+    fn settled(&self, image: &Image, regions: &[Region]) -> Result<Vec<Mesh>> {
+        let first = self.landmarker.read(image, regions)?;
+        let regions: Vec<_> = first.iter().flatten().map(Region::of_mesh).collect();
+        Ok(self.meshes(image, &regions)?.into_iter().flatten().collect())
+    }
+
+    /// The one face that fills a picture, such as those of training sets; the mesh may reach beyond its edges.
+    ///
+    /// The detector looks at the picture with a black border of half its size, because it was made for whole heads.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn find_in_crop(&mut self, image: &Image) -> Result<Option<Mesh>> {
+        let close = match self.close.take() {
+            Some(close) => close,
+            None => Detector::new(Range::Short, &self.device)?,
+        };
+        let found = close.detect(image, &[View::bordered(image, CROP_BORDER)], self.options.min_detection);
+        self.close = Some(close);
+        let region = found?.first().map(Region::of_detection);
+        Ok(self.settled(image, region.as_slice())?.pop())
+    }
+}
+
+impl Face {
+    fn new(track: u64, mesh: Mesh) -> Self {
+        let bounds = Rect::around(mesh.points.iter().copied());
+        Self { track, bounds, pose: Pose::of_mesh(&mesh), mesh }
+    }
+}
+
+fn sighting(mesh: &Mesh) -> Sighting {
+    Sighting { bounds: Rect::around(mesh.points.iter().copied()), region: Region::of_mesh(mesh) }
+}

@@ -1,0 +1,303 @@
+//! Streams of values, and steps that work on them on threads of their own.
+//!
+//! A [`Stream`] is an iterator of results. [`source`] puts an iterator on a thread, [`Stream::stage`] a step;
+//! whoever iterates is the sink. Channels are bounded, an error is the last item of its stream, and dropping
+//! a stream stops everything upstream of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::error::{Error, Result};
+
+/// What a source does when nobody takes its items as fast as it makes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// It waits: every item arrives (files).
+    Every,
+    /// It drops the older item: the newest arrives (cameras).
+    Latest,
+}
+
+impl Delivery {
+    /// How many items may wait between two stages. For cameras none, so that what is shown is young;
+    /// for files one, so that no stage waits for another.
+    fn slots(self) -> usize {
+        match self {
+            Self::Every => 1,
+            Self::Latest => 0,
+        }
+    }
+}
+
+/// Items from a thread upstream.
+pub struct Stream<T> {
+    items: Receiver<Result<T>>,
+    delivery: Delivery,
+    meters: Vec<Arc<Meter>>,
+    dropped: Arc<AtomicU64>,
+    /// Tells a source that evicts its own items that nobody is left to want them.
+    wanted: Arc<()>,
+    failed: bool,
+}
+
+/// Runs an iterator on a thread of its own. It ends with the first error.
+pub fn source<T, I>(name: &'static str, delivery: Delivery, items: I) -> Stream<T>
+where
+    T: Send + 'static,
+    I: Iterator<Item = Result<T>> + Send + 'static,
+{
+    // A slot for the newest item is needed even where none may wait: nobody is blocked by it.
+    let (sender, receiver) = bounded(1);
+    let meter = Arc::new(Meter::new(name));
+    let wanted = Arc::new(());
+    let dropped = Arc::new(AtomicU64::new(0));
+    let (clock, still_wanted, drops) = (meter.clone(), Arc::downgrade(&wanted), dropped.clone());
+    let evictor = receiver.clone();
+    spawn(name, sender, move |sender| {
+        // The source's own receiver would keep the channel open, so only an evicting source holds one.
+        let evictor = (delivery == Delivery::Latest).then_some(evictor);
+        let mut items = items;
+        while let Some(item) = clock.time(|| items.next()) {
+            let last = item.is_err();
+            let gone = match &evictor {
+                None => sender.send(item).is_err(),
+                // An error must arrive, and after the items before it.
+                Some(_) if last => {
+                    let mut error = item;
+                    loop {
+                        match sender.send_timeout(error, Duration::from_millis(20)) {
+                            Ok(()) => break true,
+                            Err(_) if still_wanted.strong_count() == 0 => break true,
+                            Err(back) => error = back.into_inner(),
+                        }
+                    }
+                }
+                Some(evictor) => {
+                    let mut newest = item;
+                    while let Err(TrySendError::Full(back)) = sender.try_send(newest) {
+                        if evictor.try_recv().is_ok() {
+                            drops.fetch_add(1, Ordering::Relaxed);
+                        }
+                        newest = back;
+                    }
+                    still_wanted.strong_count() == 0
+                }
+            };
+            if gone || last {
+                break;
+            }
+        }
+    });
+    Stream { items: receiver, delivery, meters: vec![meter], dropped, wanted, failed: false }
+}
+
+/// Starts a thread that fills `sender`; a panic in it becomes the last item.
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    sender: Sender<Result<T>>,
+    work: impl FnOnce(&Sender<Result<T>>) + Send + 'static,
+) {
+    let body = move || {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&sender)));
+        if outcome.is_err() {
+            let _ = sender
+                .send(Err(Error::new(format!("the step '{name}' broke; this is a fault of the program"))));
+        }
+    };
+    // Only a machine out of threads fails here; then the closed channel ends the stream.
+    let _ = thread::Builder::new().name(name.into()).spawn(body);
+}
+
+impl<T: Send + 'static> Stream<T> {
+    /// Runs `step` on every item, on a thread of its own. After an error it is not called again.
+    pub fn stage<U, F>(self, name: &'static str, mut step: F) -> Stream<U>
+    where
+        U: Send + 'static,
+        F: FnMut(T) -> Result<U> + Send + 'static,
+    {
+        let (sender, receiver) = bounded(self.delivery.slots());
+        let meter = Arc::new(Meter::new(name));
+        let (delivery, dropped, wanted) = (self.delivery, self.dropped.clone(), self.wanted.clone());
+        let mut meters = self.meters.clone();
+        meters.push(meter.clone());
+        spawn(name, sender, move |sender| {
+            for item in self {
+                let item = item.and_then(|item| meter.time(|| step(item)));
+                let last = item.is_err();
+                if sender.send(item).is_err() || last {
+                    break;
+                }
+            }
+        });
+        Stream { items: receiver, delivery, meters, dropped, wanted, failed: false }
+    }
+
+    /// How long each step upstream takes, in order.
+    pub fn meters(&self) -> Vec<Arc<Meter>> {
+        self.meters.clone()
+    }
+
+    /// Counts the items that the source dropped so far.
+    pub fn dropped(&self) -> Arc<AtomicU64> {
+        self.dropped.clone()
+    }
+}
+
+impl<T> Iterator for Stream<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let item = self.items.recv().ok();
+        self.failed = !matches!(item, Some(Ok(_)));
+        item
+    }
+}
+
+/// How long a step takes: a histogram of fixed size (steps of 5 %), so that a day costs what a second costs.
+pub struct Meter {
+    name: &'static str,
+    counts: Mutex<Vec<u64>>,
+}
+
+const SHORTEST: f64 = 1e-6;
+const STEP: f64 = 1.05;
+
+impl Meter {
+    /// A meter that has measured nothing.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, counts: Mutex::new(vec![0; 400]) }
+    }
+
+    /// The name of the step.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Runs `work` and notes how long it took.
+    pub fn time<R>(&self, work: impl FnOnce() -> R) -> R {
+        let start = Instant::now();
+        let result = work();
+        self.note(start.elapsed());
+        result
+    }
+
+    /// Notes one duration.
+    pub fn note(&self, took: Duration) {
+        let slot = ((took.as_secs_f64() / SHORTEST).max(1.0).ln() / STEP.ln()) as usize;
+        let mut counts = self.counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let slot = slot.min(counts.len() - 1);
+        counts[slot] += 1;
+    }
+
+    /// How many durations were noted.
+    pub fn count(&self) -> u64 {
+        self.counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter().sum()
+    }
+
+    /// The duration under which the given share (0 to 1) of the noted ones lie, within 2.5 %; zero if none was noted.
+    pub fn quantile(&self, share: f64) -> Duration {
+        let counts = self.counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let total: u64 = counts.iter().sum();
+        let mut left = ((total as f64 * share).ceil() as u64).clamp(1, total.max(1));
+        for (slot, &count) in counts.iter().enumerate() {
+            if count >= left {
+                return Duration::from_secs_f64(SHORTEST * STEP.powf(slot as f64 + 0.5));
+            }
+            left -= count;
+        }
+        Duration::ZERO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn every_item_passes_every_stage_in_order() {
+        let doubled = source("count", Delivery::Every, (0..1000).map(Ok)).stage("double", |n: u32| Ok(2 * n));
+        let sum: Vec<u32> = doubled.map(Result::unwrap).collect();
+        assert_eq!(sum, (0..1000).map(|n| 2 * n).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_error_is_the_last_item() {
+        let mut stream = source("count", Delivery::Every, (0..10).map(Ok))
+            .stage("fail", |n: u32| if n == 3 { Err(Error::new("three")) } else { Ok(n) })
+            .stage("pass", Ok);
+        let seen: Vec<_> = stream.by_ref().collect();
+        assert_eq!(seen.len(), 4);
+        assert!(seen[..3].iter().all(Result::is_ok) && seen[3].is_err());
+        assert!(stream.next().is_none());
+    }
+
+    #[test]
+    fn dropping_a_stream_stops_what_is_upstream() {
+        for delivery in [Delivery::Every, Delivery::Latest] {
+            let alive = Arc::new(());
+            let held = alive.clone();
+            let endless = std::iter::repeat_with(move || {
+                let _ = &held;
+                thread::sleep(Duration::from_millis(1));
+                Ok(())
+            });
+            let mut stream = source("endless", delivery, endless).stage("pass", Ok);
+            assert!(stream.next().is_some());
+            drop(stream);
+            let start = Instant::now();
+            while Arc::strong_count(&alive) > 1 {
+                assert!(start.elapsed() < Duration::from_secs(5), "{delivery:?}: the source still runs");
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    #[test]
+    fn latest_drops_the_older_items_and_still_delivers_the_error() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = made.clone();
+        let items = std::iter::repeat_with(move || {
+            thread::sleep(Duration::from_millis(2));
+            match count.fetch_add(1, Ordering::SeqCst) {
+                n if n < 100 => Ok(n),
+                _ => Err(Error::new("unplugged")),
+            }
+        });
+        let stream = source("camera", Delivery::Latest, items);
+        let dropped = stream.dropped();
+        let slow: Vec<_> = stream.inspect(|_| thread::sleep(Duration::from_millis(20))).collect();
+        let seen: Vec<usize> = slow.iter().flatten().copied().collect();
+        assert!(seen.windows(2).all(|w| w[0] < w[1]));
+        assert_eq!(seen.len() as u64 + dropped.load(Ordering::SeqCst), 100);
+        assert!(seen.len() < 50 && slow.last().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_panic_is_an_error_and_not_the_end_of_the_program() {
+        let mut stream = source("count", Delivery::Every, (0..3).map(Ok)).stage("burst", |n: u32| {
+            assert!(n < 1, "on purpose");
+            Ok(n)
+        });
+        assert!(stream.next().unwrap().is_ok());
+        assert!(stream.next().unwrap().unwrap_err().line().contains("'burst'"));
+    }
+
+    #[test]
+    fn quantiles_are_right_within_the_step() {
+        let meter = Meter::new("test");
+        assert_eq!(meter.quantile(0.5), Duration::ZERO);
+        (1..=100).for_each(|ms| meter.note(Duration::from_millis(ms)));
+        for (share, ms) in [(0.5, 50.0), (0.95, 95.0)] {
+            let found = meter.quantile(share).as_secs_f64() * 1e3;
+            assert!((found / ms - 1.0).abs() < 0.05, "{found}");
+        }
+    }
+}

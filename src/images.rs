@@ -1,0 +1,327 @@
+//! Pictures in files: what an input name stands for, and reading and writing picture files.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::fs;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
+
+use crate::error::{Context, Error, Result};
+use crate::frame::{Frame, Image};
+use crate::part::Part;
+use crate::warning::{Warning, Warnings};
+
+/// The extensions of files that are taken for pictures.
+pub const EXTENSIONS: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+
+/// The schemes of addresses that are taken for live video.
+const SCHEMES: [&str; 7] = ["http", "https", "rtmp", "rtsp", "rtsps", "tcp", "udp"];
+
+/// How good a JPEG file is written, from 1 to 100.
+const JPEG_QUALITY: u8 = 95;
+
+/// What an input name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// One picture or more, in natural order (`2.png` before `10.png`).
+    Images(Vec<PathBuf>),
+    /// A file that is not a picture.
+    Video(PathBuf),
+    /// An address that plays video.
+    Address(String),
+}
+
+/// Finds out what `input` stands for: an address, a file, the pictures directly in a folder (hidden ones left out),
+/// or the pictures that match a pattern with `*`, `?` or `[...]`. Files are not opened unless their name says nothing.
+///
+/// # Errors
+/// Nothing of that name; a folder or pattern without pictures; several videos.
+pub fn expand(input: &str) -> Result<Input> {
+    if let Some((scheme, _)) = input.split_once("://") {
+        return if SCHEMES.contains(&scheme.to_lowercase().as_str()) {
+            Ok(Input::Address(input.to_owned()))
+        } else {
+            Err(Error::usage(format!("addresses that begin with {scheme}:// cannot be read"))
+                .advice(format!("use a file or one of {}", SCHEMES.join(", "))))
+        };
+    }
+    let path = Path::new(input);
+    if path.is_dir() {
+        let entries = fs::read_dir(path).with_context(|| format!("cannot list the folder '{input}'"))?;
+        let files =
+            entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file() && !hidden(path));
+        let images = in_order(files.filter(|path| has_image_name(path)).collect());
+        return if images.is_empty() {
+            Err(Error::new(format!("the folder '{input}' has no pictures in it"))
+                .advice(format!("pictures end in {}; give a video by its own name", EXTENSIONS.join(", "))))
+        } else {
+            Ok(Input::Images(images))
+        };
+    }
+    if path.exists() {
+        return Ok(if is_image(path) {
+            Input::Images(vec![path.to_owned()])
+        } else {
+            Input::Video(path.to_owned())
+        });
+    }
+    if input.contains(['*', '?', '[']) {
+        return matching(input);
+    }
+    Err(Error::new(format!("there is no file or folder '{input}'")).advice("check the name"))
+}
+
+/// The pictures, or the one video, that match a pattern.
+fn matching(pattern: &str) -> Result<Input> {
+    let found = glob::glob(pattern).map_err(|cause| {
+        Error::usage(format!("'{pattern}' is not a pattern"))
+            .because(cause)
+            .advice("use *, ? and [...], in quotes")
+    })?;
+    let files = found.flatten().filter(|path| path.is_file());
+    let (images, mut others): (Vec<_>, Vec<_>) = files.partition(|path| has_image_name(path));
+    match (images.len(), others.len()) {
+        (0, 0) => Err(Error::new(format!("no file matches '{pattern}'")).advice("check the pattern")),
+        (0, 1) => Ok(Input::Video(others.remove(0))),
+        (0, n) => Err(Error::usage(format!("'{pattern}' matches {n} files, and none of them is a picture"))
+            .advice("give one video at a time")),
+        _ => Ok(Input::Images(in_order(images))),
+    }
+}
+
+fn hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
+fn has_image_name(path: &Path) -> bool {
+    extension(path).is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+}
+
+/// By the name; by the first bytes where the name has no extension.
+fn is_image(path: &Path) -> bool {
+    match extension(path) {
+        Some(_) => has_image_name(path),
+        None => ImageReader::open(path)
+            .and_then(ImageReader::with_guessed_format)
+            .is_ok_and(|reader| reader.format().is_some()),
+    }
+}
+
+fn extension(path: &Path) -> Option<String> {
+    path.extension().map(|extension| extension.to_string_lossy().to_lowercase())
+}
+
+fn in_order(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    paths.sort_by(|a, b| natural_order(&a.to_string_lossy(), &b.to_string_lossy()).then_with(|| a.cmp(b)));
+    paths
+}
+
+/// Text by its letters, numbers in it by their size.
+fn natural_order(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a, b);
+    loop {
+        let digits = |s: &str| s.bytes().take_while(u8::is_ascii_digit).count();
+        let (in_a, in_b) = (digits(a), digits(b));
+        let order = if in_a > 0 && in_b > 0 {
+            let (number_a, number_b) = (a[..in_a].trim_start_matches('0'), b[..in_b].trim_start_matches('0'));
+            (a, b) = (&a[in_a..], &b[in_b..]);
+            number_a.len().cmp(&number_b.len()).then_with(|| number_a.cmp(number_b))
+        } else {
+            let (mut chars_a, mut chars_b) = (a.chars(), b.chars());
+            let (first_a, first_b) = (chars_a.next(), chars_b.next());
+            if first_a.is_none() && first_b.is_none() {
+                return Ordering::Equal;
+            }
+            (a, b) = (chars_a.as_str(), chars_b.as_str());
+            first_a.cmp(&first_b)
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+}
+
+/// Reads a picture file: turned upright by its EXIF orientation, 16-bit and grey pictures as 8-bit BGR,
+/// transparent ones on white.
+///
+/// # Errors
+/// A file that is missing, empty, damaged or of a kind that is not read.
+pub fn read(path: &Path) -> Result<Image> {
+    decode(path).map_err(|cause| {
+        Error::new(format!("cannot read '{}' as a picture", path.display()))
+            .because(cause)
+            .advice("check that it is a whole BMP, JPEG, PNG, TIFF or WebP file")
+    })
+}
+
+fn decode(path: &Path) -> image::ImageResult<Image> {
+    // The content decides, not the name: a PNG called .jpg is read.
+    let mut decoder = ImageReader::open(path)?.with_guessed_format()?.into_decoder()?;
+    // A header may promise more pixels than there is memory.
+    Limits::default().reserve(decoder.total_bytes())?;
+    let orientation = decoder.orientation()?;
+    let mut picture = DynamicImage::from_decoder(decoder)?;
+    picture.apply_orientation(orientation);
+    Ok(bgr_from_picture(&picture))
+}
+
+fn bgr_from_picture(picture: &DynamicImage) -> Image {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let pixels = if picture.color().has_alpha() {
+        let rgba = picture.to_rgba8();
+        let (rgba, _) = rgba.as_chunks::<4>();
+        let on_white = |c: u8, a: u8| {
+            let (c, a) = (u32::from(c), u32::from(a));
+            ((c * a + 255 * (255 - a) + 127) / 255) as u8
+        };
+        rgba.iter().flat_map(|&[r, g, b, a]| [b, g, r].map(|c| on_white(c, a))).collect()
+    } else {
+        let rgb = picture.to_rgb8();
+        let (rgb, _) = rgb.as_chunks::<3>();
+        rgb.iter().flat_map(|&[r, g, b]| [b, g, r]).collect()
+    };
+    Image::new(width, height, pixels).expect("a decoded picture has all its pixels")
+}
+
+/// Writes a picture as PNG or JPEG, by the extension of `path`; it appears under its name when it is whole.
+///
+/// # Errors
+/// Another extension; a file that exists (unless `overwrite`), a missing folder, a full disk.
+pub fn write(path: &Path, image: &Image, overwrite: bool) -> Result<()> {
+    let format = match extension(path).as_deref() {
+        Some("png") => ImageFormat::Png,
+        Some("jpg" | "jpeg") => ImageFormat::Jpeg,
+        _ => {
+            return Err(Error::usage(format!("'{}' cannot be written", path.display()))
+                .advice("pictures are written as .png or .jpg"));
+        }
+    };
+    let part = Part::create(path, overwrite)?;
+    encode(part.path(), format, image).with_context(|| format!("cannot write '{}'", path.display()))?;
+    part.finish()
+}
+
+fn encode(path: &Path, format: ImageFormat, image: &Image) -> image::ImageResult<()> {
+    let (bgr, _) = image.pixels().as_chunks::<3>();
+    let rgb: Vec<u8> = bgr.iter().flat_map(|&[b, g, r]| [r, g, b]).collect();
+    let (width, height) = (image.width() as u32, image.height() as u32);
+    let mut file = BufWriter::new(fs::File::create(path)?);
+    match format {
+        ImageFormat::Jpeg => JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY).write_image(
+            &rgb,
+            width,
+            height,
+            ExtendedColorType::Rgb8,
+        )?,
+        _ => {
+            image::write_buffer_with_format(&mut file, &rgb, width, height, ExtendedColorType::Rgb8, format)?
+        }
+    }
+    file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    Ok(())
+}
+
+/// Picture files as frames: numbered by their place in the list, all at time 0, each its own source.
+///
+/// One that cannot be read is left out with a warning, unless there is no other.
+pub struct Images {
+    paths: VecDeque<PathBuf>,
+    next: u64,
+    read: u64,
+    left_out: usize,
+    first_left_out: Option<(PathBuf, Error)>,
+    warnings: Warnings,
+}
+
+impl Images {
+    /// The frames of these files.
+    pub fn new(paths: Vec<PathBuf>) -> Self {
+        Self {
+            paths: paths.into(),
+            next: 0,
+            read: 0,
+            left_out: 0,
+            first_left_out: None,
+            warnings: Warnings::default(),
+        }
+    }
+
+    /// What was left out is told here when the frames end or are dropped.
+    pub fn warnings(&self) -> Warnings {
+        self.warnings.clone()
+    }
+
+    fn warn(&mut self) {
+        if let Some((first, error)) = self.first_left_out.take() {
+            self.warnings.add(Warning::Unreadable { count: self.left_out, first, why: error.line() });
+        }
+    }
+}
+
+impl Iterator for Images {
+    type Item = Result<Frame>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(path) = self.paths.pop_front() {
+            let index = self.next;
+            self.next += 1;
+            match read(&path) {
+                Ok(image) => {
+                    self.read += 1;
+                    let source = path.to_string_lossy().into();
+                    return Some(Ok(Frame { image, source, index, time: Duration::ZERO }));
+                }
+                Err(error) => {
+                    self.left_out += 1;
+                    self.first_left_out.get_or_insert((path, error));
+                }
+            }
+        }
+        if self.read > 0 {
+            self.warn();
+            return None;
+        }
+        let (_, error) = self.first_left_out.take()?;
+        Some(Err(match self.left_out {
+            1 => error,
+            n => Error::new(format!("none of the {n} pictures can be read")).because(error),
+        }))
+    }
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        self.warn();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_sort_by_size_and_text_by_letters() {
+        let mut names = vec!["b1", "a10", "a2", "a02", "a", "a2b", "a2a", "é3"];
+        names.sort_by(|a, b| natural_order(a, b).then(a.cmp(b)));
+        assert_eq!(names, ["a", "a02", "a2", "a2a", "a2b", "a10", "b1", "é3"]);
+    }
+
+    #[test]
+    fn transparent_pixels_are_white_and_half_transparent_ones_between() {
+        let rgba =
+            image::RgbaImage::from_raw(3, 1, vec![10, 20, 30, 255, 10, 20, 30, 0, 0, 0, 0, 51]).unwrap();
+        let image = bgr_from_picture(&DynamicImage::ImageRgba8(rgba));
+        assert_eq!(image.pixels(), [30, 20, 10, 255, 255, 255, 204, 204, 204]);
+    }
+
+    #[test]
+    fn sixteen_bits_and_grey_become_eight_and_three() {
+        let grey = image::ImageBuffer::from_raw(3, 1, vec![0u16, 0x8080, 0xffff]).unwrap();
+        let image = bgr_from_picture(&DynamicImage::ImageLuma16(grey));
+        assert_eq!(image.pixels(), [0, 0, 0, 128, 128, 128, 255, 255, 255]);
+    }
+}

@@ -1,0 +1,319 @@
+//! Batch norm in training mode, with residual and activation in one pass.
+//!
+//! y = act((x - m) / sqrt(v + 1e-5) * gain + bias + residual), m and v over all pixels of the batch (v divided by their
+//! number). With g = dy where the activation lets it pass, n pixels and z = (x - m) / sqrt(v + 1e-5):
+//! d bias = sum g, d gain = sum g z, dx = gain / sqrt(v + 1e-5) * (g - (d bias + z * d gain) / n), d residual = g.
+//!
+//! Sums run over 256 pixels in 32 bits and beyond that in 64, of differences from the first pixel, so that a mean far
+//! from zero costs no digits: the error of y is some 1e-6 of its largest value.
+#![allow(unsafe_code)]
+
+use std::sync::{Arc, OnceLock};
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape as Dims, Tensor};
+
+use super::super::conv::{Activation, is_fast};
+use super::super::simd::vectorised;
+use super::super::threads::each;
+use super::super::view::{Shared, filled};
+use super::norm_loops::{add_gradients, add_squares, apply, pass_gradients, spread_gradients};
+use super::{into_candle, numbers, sizes, with_numbers};
+use crate::error::{Error, Result};
+
+const EPSILON: f64 = 1e-5;
+/// Pixels summed in 32 bits.
+const RUN: usize = 256;
+
+/// Mean and variance (divided by the number of pixels) of each channel, both (channels) and without gradients.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    /// The mean.
+    pub mean: Tensor,
+    /// The variance.
+    pub variance: Tensor,
+}
+
+/// Batch norm of x (batch, height, width, channels) with gain and bias (channels), plus `residual`, of x's shape, and
+/// the activation, which may not be a PReLU.
+///
+/// # Errors
+/// Shapes that do not fit each other; the message names them.
+pub fn batch_norm(
+    x: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+    residual: Option<&Tensor>,
+    activation: &Activation,
+) -> Result<(Tensor, Moments)> {
+    let [b, h, w, c] = sizes(x)?;
+    if gain.dims() != [c] || bias.dims() != [c] || residual.is_some_and(|r| r.dims() != x.dims()) || b == 0 {
+        return Err(Error::new(format!(
+            "a batch norm of {:?} cannot have gain {:?}, bias {:?} and residual {:?}",
+            x.dims(),
+            gain.dims(),
+            bias.dims(),
+            residual.map(Tensor::dims)
+        )));
+    }
+    let limit = match activation {
+        Activation::None => None,
+        Activation::Relu => Some(f32::INFINITY),
+        Activation::Relu6 => Some(6.0),
+        Activation::Prelu(_) => return Err(Error::new("a batch norm has no PReLU")),
+    };
+    if !is_fast(x) {
+        return plain(x, gain, bias, residual, limit);
+    }
+    let kept = Arc::new(OnceLock::new());
+    let op = Norm { channels: c, pixels: b * h * w, limit, kept: kept.clone() };
+    let affine = Tensor::stack(&[gain, bias], 0)?; // (2, C)
+    let x = x.contiguous()?;
+    let y = match residual {
+        None => x.apply_op2(&affine, op)?,
+        Some(residual) => x.apply_op3(&affine, &residual.contiguous()?, op)?,
+    };
+    let kept = kept.get().ok_or_else(|| Error::new("a batch norm was not computed"))?;
+    let variance = kept.root.iter().map(|r| (1.0 / (r * r) - EPSILON).max(0.0) as f32).collect();
+    let mean = kept.mean.iter().map(|&m| m as f32).collect();
+    let moments = Moments {
+        mean: Tensor::from_vec(mean, c, x.device())?,
+        variance: Tensor::from_vec(variance, c, x.device())?,
+    };
+    Ok((y, moments))
+}
+
+fn plain(
+    x: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+    residual: Option<&Tensor>,
+    limit: Option<f32>,
+) -> Result<(Tensor, Moments)> {
+    let c = x.dim(3)?;
+    let mean = x.mean_keepdim((0, 1, 2))?;
+    let centred = x.broadcast_sub(&mean)?;
+    let variance = centred.sqr()?.mean_keepdim((0, 1, 2))?;
+    let scale = gain.reshape((1, 1, 1, c))?.div(&(&variance + EPSILON)?.sqrt()?)?;
+    let mut y = centred.broadcast_mul(&scale)?.broadcast_add(&bias.reshape((1, 1, 1, c))?)?;
+    if let Some(residual) = residual {
+        y = (y + residual)?;
+    }
+    y = match limit {
+        None => y,
+        Some(f32::INFINITY) => y.relu()?,
+        Some(limit) => y.relu()?.minimum(f64::from(limit))?,
+    };
+    Ok((y, Moments { mean: mean.reshape(c)?.detach(), variance: variance.reshape(c)?.detach() }))
+}
+
+struct Norm {
+    channels: usize,
+    pixels: usize,
+    /// The activation: nothing, or from zero to this.
+    limit: Option<f32>,
+    kept: Arc<OnceLock<Kept>>,
+}
+
+/// What the gradient needs of the forward pass.
+#[derive(Debug)]
+struct Kept {
+    mean: Vec<f64>,
+    /// 1 / sqrt(variance + epsilon)
+    root: Vec<f64>,
+}
+
+impl Norm {
+    fn forward(&self, x: &[f32], affine: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
+        let c = self.channels;
+        let n = self.pixels as f64;
+        let first = &x[..c];
+        let [sums, squares] = self.sums(|range, sums| vectorised((&x[range], first, sums), add_squares));
+        let mean: Vec<f64> = sums.iter().zip(first).map(|(s, &first)| f64::from(first) + s / n).collect();
+        let variance = sums.iter().zip(&squares).map(|(s, q)| (q / n - (s / n) * (s / n)).max(0.0));
+        let root: Vec<f64> = variance.map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
+        let scale: Vec<f32> =
+            root.iter().zip(affine).map(|(r, &gain)| (r * f64::from(gain)) as f32).collect();
+        let shift: Vec<f32> =
+            (0..c).map(|i| (f64::from(affine[c + i]) - mean[i] * f64::from(scale[i])) as f32).collect();
+        // A second pass over the same batch must see the same numbers, so the first one counts.
+        let _ = self.kept.set(Kept { mean, root });
+        let (low, high) = self.limit.map_or((f32::NEG_INFINITY, f32::INFINITY), |limit| (0.0, limit));
+        filled(x.len(), |target| {
+            self.each_part(|range| {
+                // SAFETY: within the output, and no other job has this part.
+                let to = unsafe { target.part(range.start, range.len()) };
+                let residual = residual.map(|residual| &residual[range.clone()]);
+                vectorised((to, &x[range], residual, [&scale[..], &shift], [low, high]), apply);
+            });
+        })
+    }
+
+    /// Gradients of x, gain and bias (together), and the residual if it is `wanted`.
+    fn backward(&self, x: &[f32], affine: &[f32], y: &[f32], dy: &[f32], wanted: bool) -> [Vec<f32>; 3] {
+        let c = self.channels;
+        let none = Kept { mean: vec![0.0; c], root: vec![1.0; c] };
+        let kept = self.kept.get().unwrap_or(&none);
+        let (low, high) = self.limit.map_or((f32::NEG_INFINITY, f32::INFINITY), |limit| (0.0, limit));
+        let mean: Vec<f32> = kept.mean.iter().map(|&m| m as f32).collect();
+        let root: Vec<f32> = kept.root.iter().map(|&r| r as f32).collect();
+        let [d_bias, d_gain] = self.sums(|range, sums| {
+            let data = [&x[range.clone()], &y[range.clone()], &dy[range]];
+            vectorised((data, [&mean[..], &root], [low, high], sums), add_gradients);
+        });
+        let n = self.pixels as f64;
+        let scale: Vec<f32> = root.iter().zip(affine).map(|(root, gain)| root * gain).collect();
+        let shift: Vec<f32> = d_bias.iter().map(|d| (d / n) as f32).collect();
+        // (x - mean) * slope = z * d gain / n
+        let slope: Vec<f32> = d_gain.iter().zip(&kept.root).map(|(d, r)| (d / n * r) as f32).collect();
+        let mut d_residual = Vec::new();
+        let dx = filled(x.len(), |target| {
+            let spread = |residual: Option<Shared>| {
+                self.each_part(|range| {
+                    // SAFETY: within the gradients, and no other job has this part.
+                    let to = unsafe { target.part(range.start, range.len()) };
+                    // SAFETY: as above.
+                    let mut more =
+                        residual.map(|residual| unsafe { residual.part(range.start, range.len()) });
+                    let data = [&x[range.clone()], &y[range.clone()], &dy[range]];
+                    vectorised(
+                        (to, data, [&scale[..], &shift, &mean, &slope], [low, high]),
+                        spread_gradients,
+                    );
+                    if let Some(more) = &mut more {
+                        vectorised((&mut **more, data[1], data[2], [low, high]), pass_gradients);
+                    }
+                });
+            };
+            if wanted {
+                d_residual = filled(x.len(), |residual| spread(Some(residual)));
+            } else {
+                spread(None);
+            }
+        });
+        let d_affine = d_gain.iter().chain(&d_bias).map(|&d| d as f32).collect();
+        [dx, d_affine, d_residual]
+    }
+
+    /// Runs `add` over all pixels, some at a time, with two sums for each channel.
+    fn sums(&self, add: impl Fn(std::ops::Range<usize>, [&mut [f32]; 2]) + Sync) -> [Vec<f64>; 2] {
+        let c = self.channels;
+        let runs = self.pixels.div_ceil(RUN);
+        let parts = filled(runs * 2 * c, |target| {
+            each(runs, |run| {
+                let range = run * RUN * c..(run * RUN + RUN).min(self.pixels) * c;
+                // SAFETY: no other job has this run's sums.
+                let sums = unsafe { target.part(run * 2 * c, 2 * c) };
+                sums.fill(0.0);
+                let (a, b) = sums.split_at_mut(c);
+                add(range, [a, b]);
+            });
+        });
+        let mut sums = [vec![0.0; c], vec![0.0; c]];
+        for part in parts.chunks_exact((2 * c).max(1)) {
+            for (sums, part) in sums.iter_mut().zip(part.chunks_exact(c)) {
+                sums.iter_mut().zip(part).for_each(|(sum, &part)| *sum += f64::from(part));
+            }
+        }
+        sums
+    }
+
+    /// Calls `work` with ranges of numbers, whole pixels, on all threads.
+    fn each_part(&self, work: impl Fn(std::ops::Range<usize>) + Sync) {
+        let c = self.channels;
+        let pixels = (32 * 1024 / c.max(1)).max(1);
+        each(self.pixels.div_ceil(pixels), |job| {
+            work(job * pixels * c..((job + 1) * pixels).min(self.pixels) * c)
+        });
+    }
+}
+
+impl Norm {
+    fn gradients(
+        &self,
+        [x, affine, y, dy]: [&Tensor; 4],
+        wanted: bool,
+    ) -> candle_core::Result<(Tensor, Tensor, Option<Tensor>)> {
+        let gradients = with_numbers(x, |x| {
+            with_numbers(affine, |affine| {
+                with_numbers(y, |y| with_numbers(dy, |dy| self.backward(x, affine, y, dy, wanted)))
+            })
+        });
+        let [dx, d_affine, d_residual] = gradients????;
+        let residual = wanted.then(|| Tensor::from_vec(d_residual, x.shape(), x.device())).transpose()?;
+        let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
+        Ok((dx, Tensor::from_vec(d_affine, affine.shape(), x.device())?, residual))
+    }
+
+    fn checked(&self, x: &[f32]) -> candle_core::Result<()> {
+        if x.len() != self.pixels * self.channels {
+            return Err(into_candle(Error::new("a batch norm was given another batch")));
+        }
+        Ok(())
+    }
+}
+
+impl CustomOp2 for Norm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        affine: &CpuStorage,
+        affine_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Dims)> {
+        let x = numbers(x, x_layout)?;
+        self.checked(x)?;
+        Ok((
+            CpuStorage::F32(self.forward(x, numbers(affine, affine_layout)?, None)),
+            x_layout.shape().clone(),
+        ))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        affine: &Tensor,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let (dx, d_affine, _) = self.gradients([x, affine, y, dy], false)?;
+        Ok((Some(dx), Some(d_affine)))
+    }
+}
+
+impl CustomOp3 for Norm {
+    fn name(&self) -> &'static str {
+        "batch_norm_add"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        affine: &CpuStorage,
+        affine_layout: &Layout,
+        residual: &CpuStorage,
+        residual_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Dims)> {
+        let x = numbers(x, x_layout)?;
+        self.checked(x)?;
+        let residual = numbers(residual, residual_layout)?;
+        let y = self.forward(x, numbers(affine, affine_layout)?, Some(residual));
+        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        affine: &Tensor,
+        _: &Tensor,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (dx, d_affine, d_residual) = self.gradients([x, affine, y, dy], true)?;
+        Ok((Some(dx), Some(d_affine), d_residual))
+    }
+}

@@ -1,0 +1,203 @@
+//! Pooling with gradients.
+//!
+//! Largest of 3x3 (or any window) with a margin that never wins: the gradient goes to the first largest of the window,
+//! row by row, as PyTorch's does. Mean of a picture: the gradient is spread evenly. Both are exact but for the mean's
+//! sum, whose error is at most h * w * 2^-24 of the mean of the sizes.
+#![allow(unsafe_code)]
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape as Dims, Tensor};
+
+use super::super::conv::{is_fast, shifts, with_border};
+use super::super::simd::vectorised;
+use super::super::threads::each;
+use super::super::view::filled;
+use super::{numbers, sizes, with_numbers};
+use crate::error::{Error, Result};
+
+/// The largest value of each `window` x `window`, moved by `stride`, with `margin` pixels around: (batch, height,
+/// width, channels) to (batch, height', width', channels).
+///
+/// # Errors
+/// An input smaller than the window, or a margin as large as the window.
+pub fn max_pool(x: &Tensor, window: usize, stride: usize, margin: usize) -> Result<Tensor> {
+    let [b, h, w, c] = sizes(x)?;
+    if stride == 0 || margin >= window || h.min(w) + 2 * margin < window {
+        let dims = x.dims();
+        return Err(Error::new(format!(
+            "windows of {window} with margin {margin}, moved by {stride}, do not fit {dims:?}"
+        )));
+    }
+    let side = |size| (size + 2 * margin - window) / stride + 1;
+    let pool = Largest { x: [b, h, w, c], out: [b, side(h), side(w), c], window, stride, margin };
+    let x = x.contiguous()?;
+    if is_fast(&x) {
+        return Ok(x.apply_op1(pool)?);
+    }
+    let [_, oh, ow, _] = pool.out;
+    let padded = with_border(&x.permute((0, 3, 1, 2))?, margin, f32::NEG_INFINITY)?;
+    let mut largest: Option<Tensor> = None;
+    for part in shifts(&padded, [window; 2], stride, [oh, ow], f32::NEG_INFINITY)? {
+        largest = Some(match largest {
+            None => part,
+            Some(largest) => part.gt(&largest)?.where_cond(&part, &largest)?,
+        });
+    }
+    let largest = largest.ok_or_else(|| Error::new("a pool without a window"))?;
+    Ok(largest.permute((0, 2, 3, 1))?.contiguous()?)
+}
+
+struct Largest {
+    x: [usize; 4],
+    out: [usize; 4],
+    window: usize,
+    stride: usize,
+    margin: usize,
+}
+
+impl Largest {
+    /// The rows or columns of the window at `i` in a picture with `size` of them.
+    fn range(&self, i: usize, size: usize) -> std::ops::Range<usize> {
+        let end = (i * self.stride + self.window).saturating_sub(self.margin).min(size);
+        (i * self.stride).saturating_sub(self.margin).min(end)..end
+    }
+
+    /// Calls `visit` for each output of a picture, with the places in the input that its window has, in order.
+    fn windows(&self, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = usize>)) {
+        let ([_, h, w, _], [_, oh, ow, _]) = (self.x, self.out);
+        for i in 0..oh {
+            for j in 0..ow {
+                let columns = self.range(j, w);
+                let mut places = self.range(i, h).flat_map(|y| columns.clone().map(move |x| y * w + x));
+                visit(i * ow + j, &mut places);
+            }
+        }
+    }
+}
+
+impl CustomOp1 for Largest {
+    fn name(&self) -> &'static str {
+        "max_pool"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Dims)> {
+        let x = numbers(x, layout)?;
+        let ([b, h, w, c], [_, oh, ow, _]) = (self.x, self.out);
+        let y = filled(b * oh * ow * c, |target| {
+            each(b, |picture| {
+                let x = &x[picture * h * w * c..(picture + 1) * h * w * c];
+                // SAFETY: no other job has this picture.
+                let y = unsafe { target.part(picture * oh * ow * c, oh * ow * c) };
+                {
+                    self.windows(|n, places| {
+                        let y = &mut y[n * c..(n + 1) * c];
+                        y.fill(f32::NEG_INFINITY);
+                        for place in places {
+                            vectorised((&mut *y, &x[place * c..(place + 1) * c]), keep_larger);
+                        }
+                    });
+                }
+            });
+        });
+        Ok((CpuStorage::F32(y), Dims::from_dims(&self.out)))
+    }
+
+    fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let ([b, h, w, c], [_, oh, ow, _]) = (self.x, self.out);
+        let spread = |x: &[f32], y: &[f32], dy: &[f32]| {
+            filled(b * h * w * c, |target| {
+                each(b, |picture| {
+                    let x = &x[picture * h * w * c..(picture + 1) * h * w * c];
+                    let [y, dy] =
+                        [y, dy].map(|data| &data[picture * oh * ow * c..(picture + 1) * oh * ow * c]);
+                    // SAFETY: no other job has this picture.
+                    let dx = unsafe { target.part(picture * h * w * c, h * w * c) };
+                    dx.fill(0.0);
+                    let mut left = vec![0.0; c];
+                    self.windows(|n, places| {
+                        left.copy_from_slice(&dy[n * c..(n + 1) * c]);
+                        let y = &y[n * c..(n + 1) * c];
+                        for place in places {
+                            let (dx, x) =
+                                (&mut dx[place * c..(place + 1) * c], &x[place * c..(place + 1) * c]);
+                            vectorised((dx, x, y, &mut left[..]), give_to_largest);
+                        }
+                    });
+                });
+            })
+        };
+        let dx = with_numbers(x, |x| with_numbers(y, |y| with_numbers(dy, |dy| spread(x, y, dy))))???;
+        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+    }
+}
+
+#[inline(always)]
+fn keep_larger((y, x): (&mut [f32], &[f32])) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = if x <= *y { *y } else { x };
+    }
+}
+
+/// Gives the gradient that is left to the places that equal the largest value.
+#[inline(always)]
+fn give_to_largest((dx, x, y, left): (&mut [f32], &[f32], &[f32], &mut [f32])) {
+    for ((dx, x), (y, left)) in dx.iter_mut().zip(x).zip(y.iter().zip(left)) {
+        let taken = if x == y { *left } else { 0.0 };
+        *dx += taken;
+        *left -= taken;
+    }
+}
+
+/// The mean over each picture: (batch, height, width, channels) to (batch, channels).
+///
+/// # Errors
+/// A tensor that is no picture.
+pub fn mean(x: &Tensor) -> Result<Tensor> {
+    let [b, h, w, c] = sizes(x)?;
+    let x = x.contiguous()?;
+    if is_fast(&x) {
+        return Ok(x.apply_op1(Mean { batch: b, pixels: h * w, channels: c })?);
+    }
+    Ok(x.reshape((b, h * w, c))?.mean(1)?)
+}
+
+struct Mean {
+    batch: usize,
+    pixels: usize,
+    channels: usize,
+}
+
+impl CustomOp1 for Mean {
+    fn name(&self) -> &'static str {
+        "mean"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Dims)> {
+        let x = numbers(x, layout)?;
+        let c = self.channels;
+        let mut means = vec![0.0; self.batch * c];
+        for (picture, means) in x.chunks_exact((self.pixels * c).max(1)).zip(means.chunks_exact_mut(c.max(1)))
+        {
+            for pixel in picture.chunks_exact(c) {
+                means.iter_mut().zip(pixel).for_each(|(mean, x)| *mean += x);
+            }
+            means.iter_mut().for_each(|mean| *mean /= self.pixels as f32);
+        }
+        Ok((CpuStorage::F32(means), Dims::from_dims(&[self.batch, c])))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let c = self.channels;
+        let dx = with_numbers(dy, |dy| {
+            filled(self.batch * self.pixels * c, |target| {
+                each(self.batch, |picture| {
+                    let share: Vec<f32> =
+                        dy[picture * c..(picture + 1) * c].iter().map(|dy| dy / self.pixels as f32).collect();
+                    // SAFETY: no other job has this picture.
+                    let to = unsafe { target.part(picture * self.pixels * c, self.pixels * c) };
+                    to.chunks_exact_mut(c.max(1)).for_each(|pixel| pixel.copy_from_slice(&share));
+                });
+            })
+        })?;
+        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+    }
+}

@@ -1,0 +1,152 @@
+//! Pooling and enlarging for inference.
+//!
+//! Largest: y[b, c, i, j] = max over u, v of x[b, c, s*i + u - p, s*j + v - p], without what lies outside.
+//! Mean: y[b, c] = mean over i, j of x[b, c, i, j]; the sum runs over pixels in order, so its error is at most
+//! h * w * 2^-24 of the mean of the sizes.
+#![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
+
+use candle_core::{D, Tensor};
+
+use super::conv::is_fast;
+use super::learn;
+use super::simd::{Isa, Kernel, Lanes};
+use super::threads::each;
+use super::view::{self, filled, with_margins};
+use crate::error::{Error, Result};
+
+/// The largest value of each `window` x `window`, moved by `stride`, with `margin` pixels around that never win:
+/// (batch, channels, height, width) to (batch, channels, height', width').
+///
+/// # Errors
+/// An input smaller than the window, or a margin as large as the window.
+pub fn max_pool(x: &Tensor, window: usize, stride: usize, margin: usize) -> Result<Tensor> {
+    let dims = x.dims();
+    let wrong = || {
+        Error::new(format!(
+            "windows of {window} with margin {margin}, moved by {stride}, do not fit {dims:?}"
+        ))
+    };
+    let &[b, c, h, w] = dims else { return Err(wrong()) };
+    if stride == 0 || margin >= window || h + 2 * margin < window || w + 2 * margin < window || h.min(w) == 0
+    {
+        return Err(wrong());
+    }
+    let out = [b, c, (h + 2 * margin - window) / stride + 1, (w + 2 * margin - window) / stride + 1];
+    if !is_fast(x) {
+        return plain_max(x, [window, stride, margin], out);
+    }
+    let [_, _, oh, ow] = out;
+    let data = view::with_view(x, |x| {
+        Ok(filled(b * c * oh * ow, |target| {
+            with_margins(x, [0; 4], |x| {
+                each(b * oh, |line| {
+                    let (picture, i) = (line / oh, line % oh);
+                    let y = (i * stride) as isize - margin as isize;
+                    let rows = [y.max(0) as usize, ((y + window as isize) as usize).min(h)];
+                    // SAFETY: the rows lie in the picture, and no other job has this line.
+                    unsafe {
+                        let from = x.as_ptr().add(picture * h * w * c);
+                        let to = target.get().add(line * ow * c);
+                        Isa::best().run_within(
+                            c,
+                            Largest { from, to, rows, size: [w, c, ow], window, stride, margin },
+                        );
+                    }
+                });
+            });
+        }))
+    })?;
+    view::tensor(data, out)
+}
+
+/// One row of outputs.
+struct Largest {
+    from: *const f32,
+    to: *mut f32,
+    /// The first row and the one after the last.
+    rows: [usize; 2],
+    /// width, channels and width of the output
+    size: [usize; 3],
+    window: usize,
+    stride: usize,
+    margin: usize,
+}
+
+impl Kernel for Largest {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(self) {
+        let [w, c, ow] = self.size;
+        for j in 0..ow {
+            let first = (j * self.stride).saturating_sub(self.margin);
+            let end = (j * self.stride + self.window - self.margin).min(w);
+            for channel in (0..c).step_by(V::N).map(|channel| channel.min(c - V::N)) {
+                let mut largest = V::splat(f32::NEG_INFINITY);
+                for y in self.rows[0]..self.rows[1] {
+                    for column in first..end {
+                        largest = V::load(self.from.add((y * w + column) * c + channel)).max(largest);
+                    }
+                }
+                largest.store(self.to.add(j * c + channel));
+            }
+        }
+    }
+}
+
+/// Candle's operations: the maximum of shifted pictures.
+fn plain_max(x: &Tensor, [window, stride, margin]: [usize; 3], [_, _, oh, ow]: [usize; 4]) -> Result<Tensor> {
+    let x = super::conv::with_border(x, margin, f32::NEG_INFINITY)?;
+    let mut largest: Option<Tensor> = None;
+    for part in super::conv::shifts(&x, [window; 2], stride, [oh, ow], f32::NEG_INFINITY)? {
+        largest = Some(match largest {
+            None => part,
+            Some(largest) => largest.maximum(&part)?,
+        });
+    }
+    largest.ok_or_else(|| Error::new("a pool without a window"))
+}
+
+/// Twice the size, bilinear with pixel centres at halves, plus `other` of that size: (batch, channels, height, width) to
+/// (batch, channels, 2 height, 2 width).
+///
+/// # Errors
+/// Tensors that are no pictures or do not fit.
+pub fn enlarge_add(x: &Tensor, other: &Tensor) -> Result<Tensor> {
+    let large = learn::enlarge_smoothly(&x.permute((0, 2, 3, 1))?)?;
+    // Channels last throughout, so that the sum reads and writes in order.
+    let other = other.permute((0, 2, 3, 1))?;
+    if large.dims() != other.dims() {
+        return Err(Error::new(format!("{:?} twice as large cannot add {:?}", x.dims(), other.dims())));
+    }
+    Ok((large + other.contiguous()?)?.permute((0, 3, 1, 2))?)
+}
+
+/// The mean of all pixels: (batch, channels, height, width) to (batch, channels).
+///
+/// # Errors
+/// An input without pixels.
+pub fn mean(x: &Tensor) -> Result<Tensor> {
+    let &[b, c, h, w] = x.dims() else {
+        return Err(Error::new(format!("{:?} has no pixels to take the mean of", x.dims())));
+    };
+    if h * w == 0 {
+        return Err(Error::new(format!("{:?} has no pixels to take the mean of", x.dims())));
+    }
+    if !is_fast(x) {
+        return Ok(x.flatten_from(2)?.mean(D::Minus1)?);
+    }
+    let data = view::with_view(x, |x| {
+        Ok(with_margins(x, [0; 4], |x| {
+            let mut sums = vec![0f32; b * c];
+            for (picture, sums) in x.chunks_exact((h * w * c).max(1)).zip(sums.chunks_exact_mut(c.max(1))) {
+                for pixel in picture.chunks_exact(c) {
+                    sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
+                }
+                sums.iter_mut().for_each(|sum| *sum /= (h * w) as f32);
+            }
+            sums
+        }))
+    })?;
+    Ok(Tensor::from_vec(data, (b, c), x.device())?)
+}

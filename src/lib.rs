@@ -1,0 +1,44 @@
+//! Real-time facial expressions: frames from a camera, a video or a folder become faces, faces become
+//! expressions, and those are drawn, written or learnt from.
+//!
+//! The modules below are in reading order, and a module uses only what is listed above it.
+
+// ground floor: words
+pub mod error;
+pub mod warning;
+pub mod geometry;
+pub mod frame;
+pub mod expression;
+
+// first floor: tools that know no faces
+pub mod flow;
+pub mod part;
+pub mod device;
+pub mod kernels;
+pub mod metrics;
+pub mod calibration;
+#[cfg(feature = "capture")]
+pub mod canvas;
+
+// second floor: frames in and out
+pub mod images;
+#[cfg(feature = "capture")]
+pub mod camera;
+#[cfg(feature = "capture")]
+pub mod video;
+#[cfg(feature = "capture")]
+pub mod window;
+pub mod results;
+
+// third floor: faces and what they say
+pub mod net;
+pub mod face;
+pub mod reader;
+#[cfg(feature = "capture")]
+pub mod overlay;
+#[cfg(feature = "capture")]
+pub mod timeline;
+
+// top floor: learning
+pub mod clips;
+pub mod train;

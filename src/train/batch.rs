@@ -1,0 +1,291 @@
+//! Batches: samples become pictures, labels and heat maps, ahead of time on a thread of their own.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rayon::prelude::*;
+
+use super::landmarks::{self, heat_maps};
+use super::noise::Noise;
+use super::pictures::{Augmentation, Plane};
+use super::shards::Portrait;
+use crate::error::{Error, Result};
+use crate::expression::{COUNT, Expression};
+use crate::flow::{Delivery, Stream, source};
+use crate::frame::Image;
+use crate::net::Input;
+
+/// Faces with the labels that they are learnt with.
+#[derive(Debug, Clone, Default)]
+pub struct Lesson {
+    /// The faces.
+    pub faces: Vec<Portrait>,
+    /// One distribution for each.
+    pub labels: Vec<[f32; COUNT]>,
+    /// The expression that each is counted as when the network is judged.
+    pub truth: Vec<Expression>,
+}
+
+impl Lesson {
+    /// Adds a face.
+    pub fn add(&mut self, face: Portrait, label: [f32; COUNT], truth: Expression) {
+        self.faces.push(face);
+        self.labels.push(label);
+        self.truth.push(truth);
+    }
+
+    /// Keeps so many of the samples, drawn by `seed`, in their order.
+    pub fn draw(&mut self, count: usize, seed: u64) {
+        let mut chosen: Vec<usize> = (0..self.len()).collect();
+        chosen.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(seed));
+        chosen.truncate(count);
+        chosen.sort_unstable();
+        self.faces = chosen.iter().map(|&n| self.faces[n].clone()).collect();
+        self.labels = chosen.iter().map(|&n| self.labels[n]).collect();
+        self.truth = chosen.iter().map(|&n| self.truth[n]).collect();
+    }
+
+    /// How many samples there are.
+    pub fn len(&self) -> usize {
+        self.faces.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.faces.is_empty()
+    }
+
+    /// The most probable class of each sample, the first of equals.
+    pub fn classes(&self) -> Vec<usize> {
+        self.labels.iter().map(top).collect()
+    }
+
+    /// Makes some labels wrong. Every label becomes a single one.
+    pub fn disturb(&mut self, noise: Noise, seed: u64) {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        for label in &mut self.labels {
+            let given = noise.disturb(Expression::ALL[top(label)], &mut rng);
+            *label = [0.0; COUNT];
+            label[given as usize] = 1.0;
+        }
+    }
+
+    /// SHA-256 over names and labels: whether a run goes on with the data that it began with.
+    pub fn fingerprint(&self) -> String {
+        let mut bytes = Vec::new();
+        for (face, label) in self.faces.iter().zip(&self.labels) {
+            bytes.extend_from_slice(face.name.as_bytes());
+            label.iter().for_each(|p| bytes.extend_from_slice(&p.to_le_bytes()));
+        }
+        crate::net::card::fingerprint(&bytes)
+    }
+}
+
+fn top(label: &[f32; COUNT]) -> usize {
+    (0..COUNT).rev().max_by(|&a, &b| label[a].total_cmp(&label[b])).unwrap_or(0)
+}
+
+/// A batch in memory, ready to become tensors.
+#[derive(Debug)]
+pub struct Batch {
+    /// The numbers of its samples.
+    pub samples: Vec<usize>,
+    /// The seed of the augmentation of each.
+    pub seeds: Vec<u64>,
+    side: usize,
+    pictures: Vec<Image>,
+    labels: Vec<f32>,
+    maps: Vec<f32>,
+    near: Vec<f32>,
+    known: Vec<f32>,
+}
+
+/// Heat maps to learn: maps and nearness (B, L, H/4, W/4), and which faces have any (B).
+#[derive(Debug)]
+pub struct Maps {
+    /// The heat maps.
+    pub wanted: Tensor,
+    /// 1 close to a landmark.
+    pub near: Tensor,
+    /// 1 for faces whose landmarks are known.
+    pub known: Tensor,
+}
+
+/// How samples become a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Rows and columns, and how values are normalised.
+    pub input: Input,
+    /// How pictures differ from epoch to epoch.
+    pub augmentation: Augmentation,
+    /// Whether heat maps are made.
+    pub maps: bool,
+    /// Whether pictures are made; without them a batch says only who is in it.
+    pub pictures: bool,
+}
+
+impl Look {
+    /// The batch of some samples, each with the seed of its augmentation.
+    ///
+    /// # Errors
+    /// A picture that cannot be read, by name.
+    pub fn batch(&self, lesson: &Lesson, chosen: &[(usize, u64)]) -> Result<Batch> {
+        let side = self.input.width;
+        let grey = self.input.mean.iter().sum::<f32>() / 3.0;
+        let seen = if self.pictures { chosen } else { &[] };
+        let faces = seen
+            .par_iter()
+            .map(|&(n, seed)| {
+                let face = &lesson.faces[n];
+                Ok(self.augmentation.apply(&face.crop(side)?, face.landmarks.as_ref(), side, grey, seed))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let (pictures, points): (Vec<_>, Vec<_>) = faces.into_iter().unzip();
+        let quarter = side.div_ceil(4);
+        let (maps, near) = if self.maps { heat_maps(&points, quarter) } else { Default::default() };
+        Ok(Batch {
+            samples: chosen.iter().map(|&(n, _)| n).collect(),
+            seeds: chosen.iter().map(|&(_, seed)| seed).collect(),
+            side,
+            pictures: pictures.iter().map(Plane::image).collect::<Result<_>>()?,
+            labels: chosen.iter().flat_map(|&(n, _)| lesson.labels[n]).collect(),
+            maps,
+            near,
+            known: points.iter().map(|face| f32::from(face.is_some())).collect(),
+        })
+    }
+
+    /// The batches of `size` samples of an epoch, made ahead. Samples that do not fill the last batch wait for another epoch.
+    pub fn batches(
+        self,
+        lesson: Arc<Lesson>,
+        order: &[usize],
+        size: usize,
+        rng: &mut Xoshiro256PlusPlus,
+    ) -> Stream<Batch> {
+        let chosen: Vec<(usize, u64)> = order.iter().map(|&n| (n, rng.random())).collect();
+        let count = chosen.len() / size.max(1);
+        source(
+            "batches",
+            Delivery::Every,
+            (0..count).map(move |i| self.batch(&lesson, &chosen[i * size..][..size])),
+        )
+    }
+}
+
+impl Batch {
+    /// The pictures as the network sees them (B, 3, H, W).
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn pictures(&self, input: &Input, device: &Device) -> Result<Tensor> {
+        input.tensor(&self.pictures, device)
+    }
+
+    /// The labels (B, C).
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn labels(&self, device: &Device) -> Result<Tensor> {
+        Ok(Tensor::from_slice(&self.labels, (self.samples.len(), COUNT), device)?)
+    }
+
+    /// The heat maps.
+    ///
+    /// # Errors
+    /// The device has no room, or the batch was made without.
+    pub fn maps(&self, device: &Device) -> Result<Maps> {
+        let (b, quarter) = (self.samples.len(), self.side.div_ceil(4));
+        if self.maps.is_empty() {
+            return Err(Error::new("the batch was made without heat maps"));
+        }
+        let shape = (b, landmarks::COUNT, quarter, quarter);
+        Ok(Maps {
+            wanted: Tensor::from_slice(&self.maps, shape, device)?,
+            near: Tensor::from_slice(&self.near, shape, device)?,
+            known: Tensor::from_slice(&self.known, b, device)?,
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::shards::tests::painted;
+    use super::*;
+    use crate::net::Backbone;
+
+    /// Painted faces of so many classes.
+    pub(crate) fn lesson(n: usize, classes: usize) -> Lesson {
+        let label = |n: usize| {
+            let mut label = [0.0; COUNT];
+            label[n % classes] = 1.0;
+            label
+        };
+        let mut lesson = Lesson::default();
+        (0..n).for_each(|n| lesson.add(painted(n, classes, 24), label(n), Expression::ALL[n % classes]));
+        lesson
+    }
+
+    #[test]
+    fn batches_are_what_the_seed_says_and_hold_every_part() {
+        let lesson = Arc::new(lesson(10, 4));
+        let look = Look {
+            input: Backbone::Resnet18.input(16),
+            augmentation: Augmentation::default(),
+            maps: true,
+            pictures: true,
+        };
+        let order: Vec<usize> = (0..10).rev().collect();
+        let make = |seed| {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+            let batches = look.batches(lesson.clone(), &order, 4, &mut rng);
+            batches.collect::<Result<Vec<_>>>().unwrap()
+        };
+        let (one, same, other) = (make(1), make(1), make(2));
+        assert_eq!(one.len(), 2);
+        assert_eq!(one[1].samples, [5, 4, 3, 2]);
+        assert_eq!(one[1].pictures, same[1].pictures);
+        assert_ne!(one[1].pictures, other[1].pictures);
+        let x = one[0].pictures(&look.input, &Device::Cpu).unwrap();
+        assert_eq!(x.dims(), [4, 3, 16, 16]);
+        let grey = f32::from(one[0].pictures[0].bgr(5, 0)[0]);
+        let found = x.flatten_all().unwrap().to_vec1::<f32>().unwrap()[256 + 5];
+        assert!((found - (grey - 116.28) / 57.12).abs() < 1e-4);
+        let maps = one[0].maps(&Device::Cpu).unwrap();
+        assert_eq!(maps.wanted.dims(), [4, landmarks::COUNT, 4, 4]);
+        // The samples are 9, 8, 7 and 6; number 7 has no landmarks.
+        assert_eq!(maps.known.to_vec1::<f32>().unwrap(), [1.0, 1.0, 0.0, 1.0]);
+        assert_eq!(one[0].labels(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap()[0][1], 1.0);
+    }
+
+    #[test]
+    fn noise_moves_labels_by_its_seed() {
+        let disturbed = |seed| {
+            let mut lesson = lesson(200, 8);
+            lesson.disturb(Noise::Symmetric(0.3), seed);
+            lesson
+        };
+        let (clean, a, b) = (lesson(200, 8), disturbed(1), disturbed(1));
+        let moved = a.classes().iter().zip(clean.classes()).filter(|(a, c)| *a != c).count();
+        assert!((40..80).contains(&moved), "{moved}");
+        assert_eq!(a.fingerprint(), b.fingerprint());
+        assert_ne!(a.fingerprint(), disturbed(2).fingerprint());
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_read_is_named() {
+        let mut lesson = lesson(3, 2);
+        lesson.faces[1].picture = vec![0; 10];
+        let look = Look {
+            input: Backbone::Resnet18.input(8),
+            augmentation: Augmentation::NONE,
+            maps: false,
+            pictures: true,
+        };
+        assert!(look.batch(&lesson, &[(0, 1), (1, 2)]).unwrap_err().line().contains("1.png"));
+        assert!(look.batch(&lesson, &[(0, 1)]).unwrap().maps(&Device::Cpu).is_err());
+    }
+}

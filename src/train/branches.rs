@@ -1,0 +1,488 @@
+//! The network while it learns: a backbone with batch norm, and the landmark branch that is gone in use.
+//!
+//! Source: LA-Net (Wu and Cui 2023, arXiv 2307.09023), section 3.2. Both branches share the backbone up to stride 4.
+//! The landmark branch has its own copy of the stages behind, a top-down pyramid (Lin et al. 2017, arXiv
+//! 1612.03144) from stride 32 up to stride 4, and a convolution that draws one heat map for each landmark.
+//! Its tensors are named `landmark.*`; [`Branches::export`] leaves them and all other `lde.*` and `el.*` out.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::ops;
+use super::weights::{Mode, Nursery, Weights};
+use super::{contrast, labels};
+use crate::error::{Context, Error, Result};
+use crate::expression::COUNT;
+use crate::kernels::{Activation, Padding, Shape, learn};
+use crate::net::plan::{Layer, Plan, Shortcut, Stage};
+
+/// A 1x1 convolution.
+const POINT: Shape = Shape { stride: 1, padding: Padding::Zeros(0), depthwise: false };
+
+/// A network that learns, as a function of its [`Weights`].
+#[derive(Debug, Clone)]
+pub struct Branches {
+    /// The backbone.
+    pub plan: Plan,
+    /// How many landmarks the landmark branch draws; 0 if there is no such branch.
+    pub landmarks: usize,
+    /// The last stage that does not learn, if any; 0 is the stem.
+    pub frozen: Option<usize>,
+}
+
+/// What a pass gives.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// f (B, d).
+    pub features: Tensor,
+    /// (B, C)
+    pub logits: Tensor,
+    /// What the landmark branch gives.
+    pub landmark: Option<Landmark>,
+}
+
+/// What the landmark branch gives.
+#[derive(Debug, Clone)]
+pub struct Landmark {
+    /// m (B, pyramid).
+    pub features: Tensor,
+    /// Heat maps (B, L, H/4, W/4).
+    pub maps: Tensor,
+}
+
+impl Branches {
+    /// New weights: random, the landmark branch's stages those of the backbone.
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn grow(&self, nursery: &mut Nursery) -> Result<Weights> {
+        let mut weights = Weights::default();
+        for layer in self.plan.stages.iter().flat_map(Stage::layers) {
+            nursery.convolution(&mut weights, &layer.name, layer.weight)?;
+            nursery.batch_norm(&mut weights, &layer.name, layer.weight[0])?;
+        }
+        let (d, width) = (self.plan.channels(), self.plan.pyramid);
+        nursery.linear(&mut weights, "head", d, COUNT)?;
+        labels::grow(&mut weights, nursery, "f", d)?;
+        if self.landmarks > 0 {
+            for (n, end) in self.plan.ends.into_iter().enumerate() {
+                let channels = self.plan.stages[end].channels();
+                nursery.convolution(
+                    &mut weights,
+                    &format!("landmark.lateral{n}"),
+                    [width, channels, 1, 1],
+                )?;
+                let bias = Tensor::zeros(width, nursery.dtype, &nursery.device)?;
+                weights.learn(format!("landmark.lateral{n}.bias"), &bias)?;
+            }
+            // Heat maps begin near zero, which is right almost everywhere.
+            nursery.weight(&mut weights, "landmark.maps", [self.landmarks, width, 1, 1], 1e-6)?;
+            let bias = Tensor::zeros(self.landmarks, nursery.dtype, &nursery.device)?;
+            weights.learn("landmark.maps.bias", &bias)?;
+            labels::grow(&mut weights, nursery, "m", width)?;
+            contrast::grow(&mut weights, nursery, "f", d, width)?;
+            contrast::grow(&mut weights, nursery, "m", width, width)?;
+        }
+        self.branch_off(&mut weights)?;
+        Ok(weights)
+    }
+
+    /// Gives the landmark branch a copy of the backbone's later stages.
+    ///
+    /// # Errors
+    /// The device has no room.
+    fn branch_off(&self, weights: &mut Weights) -> Result<()> {
+        if self.landmarks == 0 {
+            return Ok(());
+        }
+        for layer in self.plan.stages[self.plan.ends[0] + 1..].iter().flat_map(Stage::layers) {
+            weights.copy_names(&format!("{}.", layer.name), &format!("landmark.{}.", layer.name))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the backbone's tensors from a file: either folded (`X.weight`, `X.shift` and maybe `X.scale`), to be
+    /// followed by [`Branches::settle`], or with batch norm under torchvision's names. Returns whether
+    /// they are folded.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a tensor that is missing or of another shape, by name.
+    pub fn start(&self, weights: &mut Weights, file: &Path, device: &Device, dtype: DType) -> Result<bool> {
+        let failed = || format!("the starting weights {} cannot be used", file.display());
+        let bytes = std::fs::read(file).with_context(failed)?;
+        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).with_context(failed)?;
+        let take = |name: &str, shape: &[usize]| -> Result<Option<Tensor>> {
+            let Some(tensor) = tensors.get(name) else { return Ok(None) };
+            if tensor.dims() != shape {
+                return Err(Error::new(failed())
+                    .because(Error::new(format!("its {name} is {:?}, not {shape:?}", tensor.dims()))));
+            }
+            Ok(Some(tensor.to_dtype(dtype)?.to_device(device)?))
+        };
+        let need = |name: String, shape: &[usize]| -> Result<Tensor> {
+            take(&name, shape)?.ok_or_else(|| {
+                Error::new(failed())
+                    .because(Error::new(format!("it has no tensor '{name}'")))
+                    .advice("choose the backbone that the file belongs to")
+            })
+        };
+        let mut folded = false;
+        for layer in self.plan.stages.iter().flat_map(Stage::layers) {
+            let (name, channels) = (&layer.name, [layer.weight[0]]);
+            let torch = torchvision_names(name);
+            let weight = match take(&format!("{name}.weight"), &layer.weight)? {
+                Some(weight) => weight,
+                None => need(format!("{}.weight", torch.0), &layer.weight)?,
+            };
+            weights.learn(format!("{name}.weight"), &weight)?;
+            if let Some(shift) = take(&format!("{name}.shift"), &channels)? {
+                folded = true;
+                let scale = take(&format!("{name}.scale"), &channels)?;
+                weights.learn(format!("{name}.gain"), &scale.map_or_else(|| shift.ones_like(), Ok)?)?;
+                weights.learn(format!("{name}.bias"), &shift)?;
+                continue;
+            }
+            weights.learn(format!("{name}.gain"), &need(format!("{}.weight", torch.1), &channels)?)?;
+            weights.learn(format!("{name}.bias"), &need(format!("{}.bias", torch.1), &channels)?)?;
+            let mean = need(format!("{}.running_mean", torch.1), &channels)?;
+            weights.kept.insert(format!("{name}.mean"), mean);
+            let variance = need(format!("{}.running_var", torch.1), &channels)?;
+            weights.kept.insert(format!("{name}.variance"), variance);
+        }
+        self.branch_off(weights)?;
+        Ok(folded)
+    }
+
+    /// Puts batch norm into folded starting weights: one pass over some batches of pictures, after which the
+    /// outputs are what they were.
+    ///
+    /// # Errors
+    /// No pictures, or pictures that do not fit.
+    pub fn settle(
+        &self,
+        weights: &mut Weights,
+        batches: impl IntoIterator<Item = Result<Tensor>>,
+    ) -> Result<()> {
+        let mut any = false;
+        for pictures in batches {
+            let pictures = learn::channels_last(&pictures?.detach())?;
+            self.pass(weights, &pictures, 0..self.plan.stages.len(), "", Mode::Measure)?;
+            any = true;
+        }
+        if !any {
+            return Err(Error::new("batch norm needs pictures to be put in"));
+        }
+        weights.settle()?;
+        self.branch_off(weights)
+    }
+
+    /// Pictures (B, 3, H, W) to features, logits and, if there is one, what the landmark branch sees.
+    ///
+    /// # Errors
+    /// Pictures or weights that do not fit.
+    pub fn forward(&self, weights: &mut Weights, pictures: &Tensor, mode: Mode) -> Result<Seen> {
+        self.forward_from(weights, &learn::channels_last(pictures)?, 0, mode)
+    }
+
+    /// What the frozen stages make of pictures (B, 3, H, W): (B, H', W', C), without a gradient.
+    ///
+    /// # Errors
+    /// As [`Branches::forward`].
+    pub fn frozen_part(&self, weights: &mut Weights, pictures: &Tensor) -> Result<Tensor> {
+        let stages = self.frozen.map_or(0, |last| last + 1);
+        Ok(self.pass(weights, &learn::channels_last(pictures)?, 0..stages, "", Mode::Use)?.detach())
+    }
+
+    /// As [`Branches::forward`], from what goes into stage `first` (B, H', W', C) on. The landmark branch needs what both
+    /// branches share.
+    ///
+    /// # Errors
+    /// As [`Branches::forward`].
+    pub fn forward_from(&self, weights: &mut Weights, x: &Tensor, first: usize, mode: Mode) -> Result<Seen> {
+        let (shared, last) = (self.plan.ends[0] + 1, self.plan.stages.len());
+        let stem = self.pass(weights, x, first.min(shared)..shared, "", mode)?; // (B, H/4, W/4, c4)
+        let top = self.pass(weights, &stem, first.max(shared)..last, "", mode)?; // (B, H/32, W/32, d)
+        let features = learn::mean(&top)?; // (B, d)
+        let logits = weights.linear("head", &features)?; // (B, C)
+        let landmark = if self.landmarks > 0 { Some(self.landmark(weights, &stem, mode)?) } else { None };
+        Ok(Seen { features, logits, landmark })
+    }
+
+    /// The landmark branch on what both branches share (B, H/4, W/4, c4).
+    fn landmark(&self, weights: &mut Weights, stem: &Tensor, mode: Mode) -> Result<Landmark> {
+        let mut levels = vec![stem.clone()]; // strides 4, 8, 16, 32
+        for ends in self.plan.ends.windows(2) {
+            let below = levels[levels.len() - 1].clone();
+            levels.push(self.pass(weights, &below, ends[0] + 1..ends[1] + 1, "landmark.", mode)?);
+        }
+        let mut pyramid: Option<Tensor> = None;
+        for (n, level) in levels.iter().enumerate().rev() {
+            let lateral = point(weights, &format!("landmark.lateral{n}"), level)?; // (B, h, w, pyramid)
+            pyramid = Some(match pyramid {
+                None => lateral,
+                Some(above) => {
+                    let (_, h, w, _) = lateral.dims4()?;
+                    (lateral + learn::enlarge(&above)?.narrow(1, 0, h)?.narrow(2, 0, w)?)?
+                }
+            });
+        }
+        let pyramid = pyramid.ok_or_else(|| Error::new("a pyramid without levels"))?; // (B, H/4, W/4, pyramid)
+        let maps = learn::channels_first(&point(weights, "landmark.maps", &pyramid)?)?; // (B, L, H/4, W/4)
+        Ok(Landmark { features: learn::mean(&pyramid)?, maps })
+    }
+
+    /// Some stages in a row on x (B, H, W, C), with `prefix` before the names of their tensors.
+    fn pass(
+        &self,
+        weights: &mut Weights,
+        x: &Tensor,
+        stages: std::ops::Range<usize>,
+        prefix: &str,
+        mode: Mode,
+    ) -> Result<Tensor> {
+        let mut x = x.clone();
+        for n in stages {
+            let stage = &self.plan.stages[n];
+            // Stages that do not learn are as in use, and no gradient goes on below them.
+            let frozen =
+                prefix.is_empty() && mode != Mode::Measure && self.frozen.is_some_and(|last| n <= last);
+            let mode = if frozen { Mode::Use } else { mode };
+            let active = if self.plan.relu6 { Activation::Relu6 } else { Activation::Relu };
+            let shortcut = match &stage.shortcut {
+                Shortcut::None => None,
+                Shortcut::Input => Some(x.clone()),
+                Shortcut::Layer(layer) => {
+                    Some(convolve(weights, prefix, layer, &x, None, &Activation::None, mode)?)
+                }
+            };
+            let mut y = x.clone();
+            for (i, layer) in stage.body.iter().enumerate() {
+                let shortcut = shortcut.as_ref().filter(|_| i + 1 == stage.body.len());
+                y = convolve(weights, prefix, layer, &y, shortcut, &active, mode)?;
+            }
+            x = if stage.pool { learn::max_pool(&y, 3, 2, 1)? } else { y };
+            if frozen {
+                x = x.detach();
+            }
+        }
+        Ok(x)
+    }
+
+    /// Whether a tensor of this name learns.
+    pub fn learns(&self, name: &str) -> bool {
+        let Some(frozen) = self.frozen else { return true };
+        let layers = self.plan.stages.iter().take(frozen + 1).flat_map(Stage::layers);
+        !layers.into_iter().any(|layer| {
+            name.strip_prefix(layer.name.as_str()).is_some_and(|rest| rest.starts_with('.') && rest.len() > 1)
+        })
+    }
+
+    /// What is left in use: the expression branch, batch norm folded: `X.weight`, `X.shift`, and the
+    /// classifier, `head.LAST.weight` (C, d, 1, 1) by its last layer and `head.bias` (C).
+    ///
+    /// # Errors
+    /// A tensor that is missing.
+    pub fn export(&self, weights: &Weights) -> Result<HashMap<String, Tensor>> {
+        let mut tensors = HashMap::new();
+        for layer in self.plan.stages.iter().flat_map(Stage::layers) {
+            let part = |part: &str| format!("{}.{part}", layer.name);
+            let kept = |name: String| {
+                weights.kept.get(&name).ok_or_else(|| Error::new(format!("there are no statistics '{name}'")))
+            };
+            let (mean, variance) = (kept(part("mean"))?, kept(part("variance"))?);
+            let scale = (weights.get(&part("gain"))?.detach() / (variance + ops::EPSILON)?.sqrt()?)?;
+            let shift = (weights.get(&part("bias"))?.detach() - (mean * &scale)?)?;
+            let weight =
+                weights.get(&part("weight"))?.detach().broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
+            tensors.insert(part("weight"), weight);
+            tensors.insert(part("shift"), shift);
+        }
+        let head = weights.get("head.weight")?.detach(); // (C, d)
+        tensors.insert(self.plan.head(), head.unsqueeze(2)?.unsqueeze(3)?);
+        tensors.insert("head.bias".into(), weights.get("head.bias")?.detach());
+        Ok(tensors)
+    }
+}
+
+/// A convolution `PREFIX NAME` of x (B, H, W, C) with its batch norm, plus `shortcut`, and an activation.
+fn convolve(
+    weights: &mut Weights,
+    prefix: &str,
+    layer: &Layer,
+    x: &Tensor,
+    shortcut: Option<&Tensor>,
+    activation: &Activation,
+    mode: Mode,
+) -> Result<Tensor> {
+    let name = format!("{prefix}{}", layer.name);
+    let y = learn::conv(x, weights.get(&format!("{name}.weight"))?, layer.shape)?;
+    weights.batch_norm(&name, &y, shortcut, activation, mode)
+}
+
+/// A 1x1 convolution with bias.
+fn point(weights: &Weights, name: &str, x: &Tensor) -> Result<Tensor> {
+    let y = learn::conv(x, weights.get(&format!("{name}.weight"))?, POINT)?;
+    Ok(y.broadcast_add(weights.get(&format!("{name}.bias"))?)?)
+}
+
+/// What torchvision calls a layer of a ResNet and its batch norm.
+fn torchvision_names(name: &str) -> (String, String) {
+    match name.strip_suffix("downsample") {
+        Some(block) => (format!("{block}downsample.0"), format!("{block}downsample.1")),
+        None => (name.to_owned(), name.replace("conv", "bn")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ops::tests::{noise, scalar};
+    use super::super::weights::tests::nursery;
+    use super::*;
+    use crate::kernels;
+    use crate::net::ResNet;
+    use candle_core::Var;
+
+    fn toys() -> [Plan; 3] {
+        [Plan::mobilenet(2), Plan::resnet(4, [1, 2, 1, 1], false), Plan::resnet(2, [1, 1, 1, 1], true)]
+    }
+
+    fn branches(plan: Plan, landmarks: usize) -> Branches {
+        Branches { plan, landmarks, frozen: None }
+    }
+
+    fn furthest(a: &Tensor, b: &Tensor) -> f64 {
+        scalar(&(a - b).unwrap().abs().unwrap().max_all().unwrap())
+    }
+
+    fn faces(n: usize, side: usize, salt: u64) -> Tensor {
+        noise(&[n, 3, side, side], salt).to_dtype(DType::F32).unwrap()
+    }
+
+    #[test]
+    fn sides_and_widths_are_as_described() {
+        for plan in toys() {
+            let (d, width) = (plan.channels(), plan.pyramid);
+            let net = branches(plan, 5);
+            let mut weights = net.grow(&mut nursery(DType::F32)).unwrap();
+            for (side, quarter) in [(32, 8), (40, 10), (52, 13)] {
+                let seen = net.forward(&mut weights, &faces(2, side, 1), Mode::Learn).unwrap();
+                assert_eq!(seen.features.dims(), [2, d]);
+                assert_eq!(seen.logits.dims(), [2, COUNT]);
+                let landmark = seen.landmark.unwrap();
+                assert_eq!(landmark.features.dims(), [2, width]);
+                assert_eq!(landmark.maps.dims(), [2, 5, quarter, quarter]);
+            }
+            let plain = Branches { landmarks: 0, ..net };
+            assert!(plain.forward(&mut weights, &faces(2, 32, 1), Mode::Follow).unwrap().landmark.is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_left_in_use_costs_what_the_bare_backbone_costs_and_says_the_same() {
+        for plan in toys() {
+            let net = branches(plan.clone(), 5);
+            let mut weights = net.grow(&mut nursery(DType::F32)).unwrap();
+            for salt in 0..3 {
+                net.forward(&mut weights, &faces(4, 32, salt), Mode::Learn).unwrap();
+            }
+            let tensors = net.export(&weights).unwrap();
+            let numbers: usize = tensors.values().map(Tensor::elem_count).sum();
+            assert_eq!(numbers, plan.numbers() + (plan.channels() + 1) * COUNT);
+            let head = tensors[&plan.head()].flatten_from(1).unwrap();
+            let head = (head, tensors["head.bias"].clone());
+            let bare = ResNet::new(&plan, |name| tensors.get(name).cloned()).unwrap();
+            assert_eq!(bare.multiply_adds(32, 32), plan.multiply_adds(32, 32));
+            let x = faces(3, 32, 9);
+            let features = kernels::mean(&bare.forward(&x).unwrap()).unwrap();
+            let logits = features.matmul(&head.0.t().unwrap()).unwrap().broadcast_add(&head.1).unwrap();
+            let seen = net.forward(&mut weights, &x, Mode::Use).unwrap();
+            assert!(furthest(&seen.features, &features) < 1e-4);
+            assert!(furthest(&seen.logits, &logits) < 1e-4);
+        }
+    }
+
+    #[test]
+    fn every_tensor_learns_from_the_pass_except_those_frozen() {
+        for frozen in [None, Some(0), Some(3)] {
+            let net = Branches { frozen, ..branches(Plan::resnet(4, [1, 1, 1, 1], false), 3) };
+            let mut weights = net.grow(&mut nursery(DType::F64)).unwrap();
+            let seen = net.forward(&mut weights, &noise(&[3, 3, 48, 48], 1), Mode::Learn).unwrap();
+            let landmark = seen.landmark.unwrap();
+            let loss = (seen.logits.sqr().unwrap().sum_all().unwrap()
+                + landmark.maps.sqr().unwrap().sum_all().unwrap())
+            .unwrap();
+            let grads = loss.backward().unwrap();
+            for (name, tensor) in &weights.learnt {
+                if name.starts_with("lde.") || name.starts_with("el.") {
+                    continue;
+                }
+                assert_eq!(grads.get(tensor).is_some(), net.learns(name), "{name} {frozen:?}");
+            }
+            assert!(net.learns("landmark.layer2.0.conv1.weight") && net.learns("head.bias"));
+        }
+    }
+
+    #[test]
+    fn the_gradient_through_the_whole_network_is_that_of_differences() {
+        let net = branches(Plan::mobilenet(2), 3);
+        let mut weights = net.grow(&mut nursery(DType::F64)).unwrap();
+        let x = noise(&[3, 3, 32, 32], 1);
+        let pick = noise(&[3, 3, 8, 8], 2);
+        let loss = |weights: &mut Weights| {
+            let seen = net.forward(weights, &x, Mode::Follow).unwrap();
+            let maps = (seen.landmark.unwrap().maps * &pick).unwrap().sum_all().unwrap();
+            (seen.logits.sqr().unwrap().sum_all().unwrap() + maps).unwrap()
+        };
+        let grads = loss(&mut weights).backward().unwrap();
+        for name in [
+            "stem.weight",
+            "dw2.weight",
+            "pw3.gain",
+            "dw12.weight",
+            "landmark.dw4.weight",
+            "landmark.lateral2.bias",
+            "head.weight",
+        ] {
+            let var = Var::from_tensor(weights.get(name).unwrap()).unwrap();
+            let grad = grads.get(&var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let values = var.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let i = (0..grad.len()).max_by(|&a, &b| grad[a].abs().total_cmp(&grad[b].abs())).unwrap();
+            let mut at = |step: f64| {
+                let mut moved = values.clone();
+                moved[i] += step;
+                var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
+                scalar(&loss(&mut weights))
+            };
+            let slope = (at(1e-6) - at(-1e-6)) / 2e-6;
+            at(0.0);
+            assert!((slope - grad[i]).abs() < 1e-4 * (1.0 + slope.abs()), "{name}: {slope} {}", grad[i]);
+        }
+    }
+
+    #[test]
+    fn a_folded_start_gives_the_same_after_batch_norm_is_put_in() {
+        let plan = Plan::mobilenet(2);
+        let net = branches(plan.clone(), 2);
+        let mut weights = net.grow(&mut nursery(DType::F32)).unwrap();
+        net.forward(&mut weights, &faces(4, 32, 1), Mode::Learn).unwrap();
+        let folded = net.export(&weights).unwrap();
+        let file = std::env::temp_dir().join(format!("lanet-start-{}.safetensors", std::process::id()));
+        candle_core::safetensors::save(&folded, &file).unwrap();
+        let mut fresh = net.grow(&mut nursery(DType::F32)).unwrap();
+        assert!(net.start(&mut fresh, &file, &Device::Cpu, DType::F32).unwrap());
+        net.settle(&mut fresh, (2..5).map(|salt| Ok(faces(4, 32, salt)))).unwrap();
+        let before =
+            ResNet::new(&plan, |name| folded.get(name).cloned()).unwrap().forward(&faces(3, 32, 7)).unwrap();
+        let after = net.forward(&mut fresh, &faces(3, 32, 7), Mode::Use).unwrap().features;
+        assert!(furthest(&kernels::mean(&before).unwrap(), &after) < 1e-4);
+        let (a, b) = (&fresh.kept["landmark.dw9.mean"], &fresh.kept["dw9.mean"]);
+        assert_eq!(furthest(a, b), 0.0);
+        let other = branches(Plan::resnet(4, [1, 1, 1, 1], false), 0);
+        let mut none = other.grow(&mut nursery(DType::F32)).unwrap();
+        let error = other.start(&mut none, &file, &Device::Cpu, DType::F32).unwrap_err().line();
+        std::fs::remove_file(file).unwrap();
+        assert!(error.contains("conv1.weight"), "{error}");
+    }
+}

@@ -1,0 +1,182 @@
+//! From labelled pictures, or shards of them, to a lesson: faces with the labels that they are learnt with.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::batch::Lesson;
+use super::prepare::portrait;
+use super::shards::{self, Portrait};
+use crate::clips::{Entry, Sample, Skipped};
+use crate::error::{Context, Error, Result};
+use crate::expression::{COUNT, Distribution, Expression};
+
+/// The file that holds the labels of a folder.
+pub const TABLE: &str = "labels.csv";
+
+/// What of an entry is learnt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Given {
+    /// How taggers' votes are shared, where there are votes; else the label.
+    Votes,
+    /// The one expression that it is counted as.
+    Majority,
+    /// Single labels from elsewhere, by picture; pictures that it lacks are not learnt from.
+    Other(BTreeMap<PathBuf, Expression>),
+}
+
+impl Given {
+    /// The labels of another column of a table, such as `fer2013`, and the lines that have none.
+    ///
+    /// # Errors
+    /// A table that cannot be read or has no such column.
+    pub fn column(table: &Path, column: &str) -> Result<(Self, Vec<Skipped>)> {
+        let table = if table.is_dir() { table.join(TABLE) } else { table.to_owned() };
+        let failed = || format!("the labels of {} cannot be used", table.display());
+        let mut reader = csv::Reader::from_path(&table).with_context(failed)?;
+        let header = reader.headers().with_context(failed)?.clone();
+        let find = |name: &str| {
+            header.iter().position(|found| found.trim().eq_ignore_ascii_case(name)).ok_or_else(|| {
+                let found: Vec<_> = header.iter().collect();
+                Error::usage(format!("the table {} has no column '{name}'", table.display()))
+                    .advice(format!("its columns are {}", found.join(", ")))
+            })
+        };
+        let (path, label) = (find("path")?, find(column)?);
+        let folder = table.parent().unwrap_or(Path::new(""));
+        let (mut labels, mut skipped) = (BTreeMap::new(), Vec::new());
+        for record in reader.records() {
+            let record = record.with_context(failed)?;
+            let cell = |column: usize| record.get(column).unwrap_or_default().trim();
+            match cell(label).parse::<Expression>() {
+                Ok(expression) => drop(labels.insert(folder.join(cell(path)), expression)),
+                Err(error) => {
+                    let why = if cell(label).is_empty() { format!("no {column}") } else { error.line() };
+                    skipped.push(Skipped { what: cell(path).to_owned(), why });
+                }
+            }
+        }
+        Ok((Self::Other(labels), skipped))
+    }
+
+    fn of(&self, path: &Path, label: Expression, votes: Option<Distribution>) -> Option<[f32; COUNT]> {
+        let one = |label: Expression| {
+            let mut shares = [0.0; COUNT];
+            shares[label as usize] = 1.0;
+            shares
+        };
+        match self {
+            Self::Votes => Some(votes.map_or_else(|| one(label), |votes| votes.0)),
+            Self::Majority => Some(one(label)),
+            Self::Other(labels) => labels.get(path).copied().map(one),
+        }
+    }
+}
+
+/// Several parts of the data at once from the shards of a folder: one lesson for each list of entries, in their order,
+/// and the pictures that no shard has.
+///
+/// # Errors
+/// A folder without shards, or a damaged one.
+pub fn from_shards(folder: &Path, parts: &[(&[Entry], &Given)]) -> Result<(Vec<Lesson>, Vec<Skipped>)> {
+    let mut faces: BTreeMap<String, Option<Portrait>> = parts
+        .iter()
+        .flat_map(|(entries, _)| *entries)
+        .map(|entry| (name(folder, &entry.path), None))
+        .collect();
+    for face in shards::read(folder)? {
+        let face = face?;
+        if let Some(place) = faces.get_mut(&face.name) {
+            *place = Some(face);
+        }
+    }
+    let mut skipped = Vec::new();
+    let lessons = parts.iter().map(|(entries, given)| {
+        let mut lesson = Lesson::default();
+        for entry in *entries {
+            let name = name(folder, &entry.path);
+            match (faces.get(&name).and_then(Option::as_ref), given.of(&entry.path, entry.label, entry.votes))
+            {
+                (Some(face), Some(label)) => lesson.add(face.clone(), label, entry.label),
+                (None, _) => skipped.push(Skipped { what: name, why: "no shard has it".into() }),
+                (_, None) => {}
+            }
+        }
+        lesson
+    });
+    let lessons = lessons.collect();
+    Ok((lessons, skipped))
+}
+
+/// A lesson from pictures whose faces were just found.
+///
+/// # Errors
+/// A picture that is gone or cannot be compressed.
+pub fn from_samples(folder: &Path, samples: &[Sample], given: &Given) -> Result<Lesson> {
+    let faces = samples
+        .par_iter()
+        .map(|sample| {
+            let label = given.of(&sample.path, sample.label, Some(sample.target));
+            let Some(label) = label else { return Ok(None) };
+            let face = portrait(&name(folder, &sample.path), &sample.image()?, sample.mesh.as_ref(), None)?;
+            Ok(Some((face, label, sample.label)))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut lesson = Lesson::default();
+    for (face, label, truth) in faces.into_iter().flatten() {
+        lesson.add(face, label, truth);
+    }
+    Ok(lesson)
+}
+
+/// The name of a picture in shards: its path below the folder of the table, with `/` between.
+pub fn name(folder: &Path, path: &Path) -> String {
+    let below = path.strip_prefix(folder).unwrap_or(path);
+    below.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shards::Writer;
+    use super::super::shards::tests::painted;
+    use super::*;
+    use Expression::{Anger, Fear, Neutral};
+
+    #[test]
+    fn shards_and_table_come_together_by_name() {
+        let folder = std::env::temp_dir().join(format!("lanet-lessons-{}", std::process::id()));
+        let mut writer = Writer::create(&folder, 1 << 20).unwrap();
+        (0..4).for_each(|n| writer.write(&painted(n, 4, 16)).unwrap());
+        writer.finish().unwrap();
+        let table = "path,split,old,label\n0.png,a,fear,anger\n1.png,a,,neutral\n2.png,b,joy,anger\n9.png,b,fear,anger\n";
+        std::fs::write(folder.join(TABLE), table).unwrap();
+        let entry = |n: usize, label| Entry {
+            path: folder.join(format!("{n}.png")),
+            label,
+            votes: None,
+            split: None,
+        };
+        let (a, b) = ([entry(0, Anger), entry(1, Neutral)], [entry(2, Anger), entry(9, Anger)]);
+        let (old, unlabelled) = Given::column(&folder, "old").unwrap();
+        assert_eq!(unlabelled.len(), 2);
+        let (lessons, missing) = from_shards(&folder, &[(&a, &old), (&b, &Given::Majority)]).unwrap();
+        assert_eq!((lessons[0].len(), lessons[1].len(), missing.len()), (1, 1, 1));
+        assert_eq!(lessons[0].labels[0][Fear as usize], 1.0);
+        assert_eq!(lessons[0].truth, [Anger]);
+        assert_eq!(lessons[1].faces[0].name, "2.png");
+        assert!(missing[0].what.contains("9.png"));
+        assert!(Given::column(&folder, "new").unwrap_err().line().contains("path, split, old, label"));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn votes_are_learnt_where_there_are_any() {
+        let votes = Distribution([0.25, 0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        let path = Path::new("x");
+        assert_eq!(Given::Votes.of(path, Anger, Some(votes)).unwrap(), votes.0);
+        assert_eq!(Given::Votes.of(path, Anger, None).unwrap()[Anger as usize], 1.0);
+        assert_eq!(Given::Majority.of(path, Anger, Some(votes)).unwrap()[Anger as usize], 1.0);
+        assert_eq!(name(Path::new("a/b"), Path::new("a/b/c/d.png")), "c/d.png");
+    }
+}

@@ -1,0 +1,324 @@
+//! Pictures of one face that differ: cropped, mirrored, brighter or darker, partly hidden, blurred, coarse.
+//!
+//! Crop, mirror, jitter and erasing are LA-Net's (Wu and Cui 2023); blur and rescaling are there because faces before a
+//! camera are sharp or small, not 48x48. Erasing is that of Zhong et al. 2020 (arXiv 1708.04896).
+
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use serde::{Deserialize, Serialize};
+
+use super::landmarks::{Landmarks, mirrored};
+use crate::error::Result;
+use crate::frame::Image;
+use crate::geometry::{Point, Rect};
+
+/// A picture without colour, 0 to 255.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plane {
+    /// Pixels to a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Row by row.
+    pub values: Vec<f32>,
+}
+
+/// How much pictures differ. Probabilities and shares from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Augmentation {
+    /// The smallest share of the picture's area that a crop keeps (0.75); 1 keeps all.
+    pub crop: f64,
+    /// How often it is mirrored (0.5).
+    pub mirror: f64,
+    /// Brightness and contrast change by at most this share (0.4).
+    pub jitter: f32,
+    /// How often a rectangle is hidden (0.2), of 2 to 20 % of the area.
+    pub erase: f64,
+    /// How often it is blurred (0.1).
+    pub blur: f64,
+    /// How often it is made coarse, by up to a third of its side (0.3).
+    pub coarse: f64,
+}
+
+impl Default for Augmentation {
+    fn default() -> Self {
+        Self { crop: 0.75, mirror: 0.5, jitter: 0.4, erase: 0.2, blur: 0.1, coarse: 0.3 }
+    }
+}
+
+impl Augmentation {
+    /// Pictures as they are.
+    pub const NONE: Self = Self { crop: 1.0, mirror: 0.0, jitter: 0.0, erase: 0.0, blur: 0.0, coarse: 0.0 };
+
+    /// One picture of `side` x `side` of a face, with its landmarks, as `seed` has it; a hidden rectangle becomes `grey`.
+    pub fn apply(
+        &self,
+        face: &Plane,
+        landmarks: Option<&Landmarks>,
+        side: usize,
+        grey: f32,
+        seed: u64,
+    ) -> (Plane, Option<Landmarks>) {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let crop = self.crop_of(face, &mut rng);
+        let mirror = rng.random_bool(self.mirror.clamp(0.0, 1.0));
+        let mut picture = face.resized(crop, side, side);
+        if rng.random_bool(self.coarse.clamp(0.0, 1.0)) {
+            let small = (side as f64 / rng.random_range(1.0..3.0)).round().max(1.0) as usize;
+            picture = picture.resized(picture.whole(), small, small);
+            picture = picture.resized(picture.whole(), side, side);
+        }
+        if rng.random_bool(self.blur.clamp(0.0, 1.0)) {
+            picture = picture.blurred(rng.random_range(0.3..1.5) * side as f32 / 112.0);
+        }
+        if mirror {
+            picture.values.chunks_exact_mut(side.max(1)).for_each(<[f32]>::reverse);
+        }
+        self.jitter(&mut picture, &mut rng);
+        if rng.random_bool(self.erase.clamp(0.0, 1.0)) {
+            erase(&mut picture, grey, &mut rng);
+        }
+        let landmarks = landmarks.map(|landmarks| {
+            let moved = landmarks.map(|p| {
+                let (x, y) = (p.x * face.width as f32, p.y * face.height as f32);
+                Point::new((x - crop.x) / crop.w, (y - crop.y) / crop.h)
+            });
+            if mirror { mirrored(&moved) } else { moved }
+        });
+        (picture, landmarks)
+    }
+
+    /// A random piece of the picture, with sides in a ratio of 3/4 to 4/3 of its own.
+    fn crop_of(&self, face: &Plane, rng: &mut Xoshiro256PlusPlus) -> Rect {
+        let (w, h) = (face.width as f32, face.height as f32);
+        if self.crop >= 1.0 {
+            return face.whole();
+        }
+        let third = (4f64 / 3.0).ln();
+        for _ in 0..10 {
+            let area = rng.random_range(self.crop.max(0.01)..1.0);
+            let ratio = rng.random_range(-third..third).exp();
+            let (across, down) = ((area * ratio).sqrt() as f32, (area / ratio).sqrt() as f32);
+            if across <= 1.0 && down <= 1.0 {
+                let (x, y) = (rng.random::<f32>() * (1.0 - across), rng.random::<f32>() * (1.0 - down));
+                return Rect::new(x * w, y * h, across * w, down * h);
+            }
+        }
+        face.whole()
+    }
+
+    /// Brightness times a factor, then contrast times a factor about the mean.
+    fn jitter(&self, picture: &mut Plane, rng: &mut Xoshiro256PlusPlus) {
+        let factors: [f32; 2] =
+            std::array::from_fn(|_| 1.0 + self.jitter * (2.0 * rng.random::<f32>() - 1.0));
+        if self.jitter == 0.0 {
+            return;
+        }
+        let mean = picture.values.iter().sum::<f32>() / picture.values.len().max(1) as f32 * factors[0];
+        for value in &mut picture.values {
+            *value = (mean + (*value * factors[0] - mean) * factors[1]).clamp(0.0, 255.0);
+        }
+    }
+}
+
+fn erase(picture: &mut Plane, grey: f32, rng: &mut Xoshiro256PlusPlus) {
+    let (w, h) = (picture.width as f64, picture.height as f64);
+    for _ in 0..10 {
+        let area = rng.random_range(0.02..0.2) * w * h;
+        let ratio = rng.random_range(0.3f64.ln()..3.3f64.ln()).exp();
+        let (across, down) = ((area * ratio).sqrt().round() as usize, (area / ratio).sqrt().round() as usize);
+        if across < picture.width && down < picture.height {
+            let (x, y) =
+                (rng.random_range(0..picture.width - across), rng.random_range(0..picture.height - down));
+            for row in picture.values.chunks_exact_mut(picture.width).skip(y).take(down) {
+                row[x..x + across].fill(grey);
+            }
+            return;
+        }
+    }
+}
+
+impl Plane {
+    /// The luminance of a picture (ITU-R BT.601).
+    pub fn of_image(image: &Image) -> Self {
+        let luminance =
+            |&[b, g, r]: &[u8; 3]| 0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b);
+        let values = image.pixels().as_chunks::<3>().0.iter().map(luminance).collect();
+        Self { width: image.width(), height: image.height(), values }
+    }
+
+    /// It as a picture of grey pixels.
+    ///
+    /// # Errors
+    /// Another number of values than its sides say.
+    pub fn image(&self) -> Result<Image> {
+        let grey = |v: &f32| [v.round().clamp(0.0, 255.0) as u8; 3];
+        Image::new(self.width, self.height, self.values.iter().flat_map(grey).collect())
+    }
+
+    /// All of it.
+    pub fn whole(&self) -> Rect {
+        Rect::new(0.0, 0.0, self.width as f32, self.height as f32)
+    }
+
+    /// The piece `rect` of it as `width` x `height` pixels: interpolated where it grows, averaged where it
+    /// shrinks (a triangle filter as wide as two pixels of the coarser side).
+    pub fn resized(&self, rect: Rect, width: usize, height: usize) -> Self {
+        let across = filter(rect.x, rect.w, self.width, width);
+        let down = filter(rect.y, rect.h, self.height, height);
+        let mut lines = vec![0f32; self.height * width];
+        for (line, row) in
+            lines.chunks_exact_mut(width.max(1)).zip(self.values.chunks_exact(self.width.max(1)))
+        {
+            for (out, (first, weights)) in line.iter_mut().zip(&across) {
+                *out = weights.iter().zip(&row[*first..]).map(|(w, v)| w * v).sum();
+            }
+        }
+        let mut values = vec![0f32; width * height];
+        for (out, (first, weights)) in values.chunks_exact_mut(width.max(1)).zip(&down) {
+            for (weight, line) in weights.iter().zip(lines.chunks_exact(width.max(1)).skip(*first)) {
+                out.iter_mut().zip(line).for_each(|(out, v)| *out += weight * v);
+            }
+        }
+        Self { width, height, values }
+    }
+
+    /// Blurred by a Gaussian of this deviation, in pixels; the edge goes on outside.
+    pub fn blurred(&self, deviation: f32) -> Self {
+        let reach = (3.0 * deviation).ceil().max(1.0) as isize;
+        let kernel: Vec<f32> = (-reach..=reach)
+            .map(|d| (-(d * d) as f32 / (2.0 * deviation * deviation).max(1e-6)).exp())
+            .collect();
+        let sum: f32 = kernel.iter().sum();
+        let pass = |values: &[f32], across: bool| -> Vec<f32> {
+            let at = |x: isize, y: isize| {
+                let x = x.clamp(0, self.width as isize - 1) as usize;
+                let y = y.clamp(0, self.height as isize - 1) as usize;
+                values[y * self.width + x]
+            };
+            (0..values.len())
+                .map(|i| {
+                    let (x, y) = ((i % self.width) as isize, (i / self.width) as isize);
+                    let taps = kernel
+                        .iter()
+                        .zip(-reach..)
+                        .map(|(k, d)| k * if across { at(x + d, y) } else { at(x, y + d) });
+                    taps.sum::<f32>() / sum
+                })
+                .collect()
+        };
+        Self { values: pass(&pass(&self.values, true), false), ..*self }
+    }
+}
+
+/// For each of `out` pixels over `from .. from + length` of a line of `size`: the first pixel read, and weights.
+fn filter(from: f32, length: f32, size: usize, out: usize) -> Vec<(usize, Vec<f32>)> {
+    let step = length / out.max(1) as f32;
+    let reach = step.max(1.0);
+    (0..out)
+        .map(|i| {
+            let centre = from + (i as f32 + 0.5) * step - 0.5;
+            let first = (centre - reach).ceil().max(0.0) as usize;
+            let last = ((centre + reach).floor().max(0.0) as usize).min(size.saturating_sub(1));
+            let first = first.min(last);
+            let mut weights: Vec<f32> =
+                (first..=last).map(|p| (1.0 - (p as f32 - centre).abs() / reach).max(0.0)).collect();
+            let sum: f32 = weights.iter().sum();
+            if sum > 0.0 {
+                weights.iter_mut().for_each(|w| *w /= sum);
+            } else {
+                weights.fill(1.0 / (last - first + 1) as f32);
+            }
+            (first, weights)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::landmarks::COUNT;
+    use super::*;
+
+    fn ramp(side: usize) -> Plane {
+        let values = (0..side * side).map(|i| (i % side) as f32 + 0.5).collect();
+        Plane { width: side, height: side, values }
+    }
+
+    #[test]
+    fn without_augmentation_a_picture_stays() {
+        let (picture, landmarks) = Augmentation::NONE.apply(&ramp(8), None, 8, 0.0, 1);
+        assert!(landmarks.is_none());
+        assert!(picture.values.iter().zip(ramp(8).values).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
+
+    #[test]
+    fn resizing_keeps_means_and_ramps() {
+        let small = ramp(16).resized(ramp(16).whole(), 4, 4);
+        // Each is the mean of four and its neighbours; a ramp keeps its middle.
+        for (a, b) in small.values[1..3].iter().zip([6.0, 10.0]) {
+            assert!((a - b).abs() < 1e-4, "{:?}", small.values);
+        }
+        let large = ramp(4).resized(ramp(4).whole(), 8, 8);
+        assert!((large.values[3] - 1.75).abs() < 1e-5);
+        let flat = Plane { width: 5, height: 3, values: vec![7.0; 15] };
+        assert!(
+            flat.resized(Rect::new(0.5, 0.5, 3.0, 2.0), 7, 2).values.iter().all(|v| (v - 7.0).abs() < 1e-4)
+        );
+        assert!(flat.blurred(1.3).values.iter().all(|v| (v - 7.0).abs() < 1e-4));
+    }
+
+    #[test]
+    fn landmarks_go_where_their_pixels_go() {
+        // The brightest pixel is where the landmark is, whatever is done.
+        let mut face = Plane { width: 40, height: 40, values: vec![0.0; 1600] };
+        for (y, x) in (0..9).map(|n| (17 + n / 3, 25 + n % 3)) {
+            face.values[y * 40 + x] = 200.0;
+        }
+        // In the middle of the face, so that left and right are one landmark: the nose's tip.
+        let mut landmarks = [Point::new(0.5, 0.5); COUNT];
+        landmarks[15] = Point::new(26.5 / 40.0, 18.5 / 40.0);
+        let augmentation = Augmentation { erase: 0.0, ..Augmentation::default() };
+        let mut mirrored = 0;
+        for seed in 0..40 {
+            let (picture, moved) = augmentation.apply(&face, Some(&landmarks), 60, 0.0, seed);
+            let centre = {
+                let total: f32 = picture.values.iter().sum();
+                let sum = |f: fn(usize) -> usize| -> f32 {
+                    picture.values.iter().enumerate().map(|(i, v)| v * (f(i) as f32 + 0.5)).sum::<f32>()
+                        / total
+                };
+                Point::new(sum(|i| i % 60) / 60.0, sum(|i| i / 60) / 60.0)
+            };
+            // Contrast lifts black a little when the factor is below 1, which pulls the centre to the middle.
+            let moved = moved.unwrap()[15];
+            mirrored += usize::from(moved.x < 0.5);
+            assert!(
+                centre.distance(moved) < 0.25 && (centre.x - 0.5) * (moved.x - 0.5) > -0.01,
+                "{seed} {centre:?} {moved:?}"
+            );
+        }
+        assert!((10..30).contains(&mirrored), "{mirrored}");
+        let plain = Augmentation { jitter: 0.0, blur: 0.0, coarse: 0.0, ..augmentation };
+        for seed in 0..20 {
+            let (picture, moved) = plain.apply(&face, Some(&landmarks), 60, 0.0, seed);
+            let moved = moved.unwrap()[15];
+            let best = picture.values[(moved.y * 60.0) as usize * 60 + (moved.x * 60.0) as usize];
+            assert!(best > 150.0, "{seed} {best}");
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_and_values_stay_in_range() {
+        let always = Augmentation { erase: 1.0, blur: 1.0, coarse: 1.0, ..Augmentation::default() };
+        let make = |seed| always.apply(&ramp(48), None, 32, 128.0, seed).0;
+        assert_eq!(make(5), make(5));
+        assert_ne!(make(5), make(6));
+        for seed in 0..30 {
+            assert!(make(seed).values.iter().all(|v| (0.0..=255.0).contains(v)));
+            let hidden = make(seed).values.iter().filter(|&&v| v == 128.0).count();
+            assert!((15..230).contains(&hidden), "{hidden}");
+        }
+        // One pixel can be cropped, blurred and enlarged as well.
+        assert_eq!(always.apply(&ramp(1), None, 4, 0.0, 1).0.values.len(), 16);
+    }
+}

@@ -1,0 +1,140 @@
+//! What decides a run of training, and what of it cannot work.
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+
+use super::contrast::Contrast;
+use super::labels::Estimation;
+use super::noise::Noise;
+use super::optim::{Method, Schedule};
+use super::order::Order;
+use super::pictures::Augmentation;
+use crate::error::{Error, Result};
+use crate::net::{Backbone, Input};
+
+/// Everything that decides a run, beside its data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The backbone.
+    pub backbone: Backbone,
+    /// Rows and columns of the input.
+    pub side: usize,
+    /// Decides everything that is random.
+    pub seed: u64,
+    /// How often as many samples as there are have been seen at the end.
+    pub epochs: usize,
+    /// Samples to a step.
+    pub batch: usize,
+    /// How weights change.
+    pub optimiser: Method,
+    /// The first rate.
+    pub rate: f64,
+    /// How it falls.
+    pub schedule: Schedule,
+    /// How much weights shrink.
+    pub decay: f64,
+    /// Which samples an epoch has.
+    pub order: Order,
+    /// How pictures differ.
+    pub augmentation: Augmentation,
+    /// Labels that are made wrong on purpose.
+    pub noise: Option<Noise>,
+    /// The last stage of the backbone that does not learn; 0 is the stem.
+    pub frozen: Option<usize>,
+    /// The weight of the landmark loss; `None` switches the landmark branch off, and EL with it.
+    pub landmarks: Option<f64>,
+    /// Label distribution estimation and the weight of its divergence; `None` switches it off.
+    pub lde: Option<(Estimation, f64)>,
+    /// The contrastive loss and its weight; `None` switches it off.
+    pub el: Option<(Contrast, f64)>,
+    /// Epochs before LDE and EL begin.
+    pub warm_up: usize,
+    /// Where stages are frozen and the landmark branch is off: in how many views their outputs are remembered, if there
+    /// is room; 0 computes them anew in each step.
+    pub views: usize,
+}
+
+impl Recipe {
+    /// The authors' settings: Adam at 1e-3 falling in a line, batches of 128, 80 epochs.
+    pub fn published(backbone: Backbone, side: usize) -> Self {
+        Self {
+            backbone,
+            side,
+            seed: 0,
+            epochs: 80,
+            batch: 128,
+            optimiser: Method::Adam,
+            rate: 1e-3,
+            schedule: Schedule::Linear,
+            decay: 0.0,
+            order: Order::Balanced,
+            augmentation: Augmentation::default(),
+            noise: None,
+            frozen: None,
+            landmarks: Some(1.0),
+            lde: Some((Estimation::default(), 1.0)),
+            el: Some((Contrast::default(), 0.1)),
+            warm_up: 0,
+            views: 4,
+        }
+    }
+
+    /// What goes into the network.
+    pub fn input(&self) -> Input {
+        self.backbone.input(self.side)
+    }
+
+    /// Refuses what cannot work, with what to do instead.
+    ///
+    /// # Errors
+    /// What cannot work on so many samples, with a backbone of so many stages, on this device.
+    pub(super) fn check(&self, samples: usize, stages: usize, device: &Device) -> Result<()> {
+        let refuse = |what: String, advice: &str| Err(Error::usage(what).advice(advice));
+        if device.is_metal() {
+            return refuse(
+                "Candle 0.11.1 computes wrong gradients of convolutions on Metal".into(),
+                "train with --device cpu, or on an NVIDIA GPU",
+            );
+        }
+        if self.batch < 2 || samples < self.batch {
+            return refuse(
+                format!("{samples} samples do not fill a batch of {}", self.batch),
+                "use a --batch of at least 2 and at most the number of samples",
+            );
+        }
+        if self.side < 32 || self.side > 1024 || self.epochs == 0 {
+            return refuse(
+                format!("{} epochs at {}x{} pixels cannot be learnt", self.epochs, self.side, self.side),
+                "use at least one epoch and a side from 32 to 1024",
+            );
+        }
+        if !(self.rate.is_finite() && self.rate > 0.0 && self.decay.is_finite() && self.decay >= 0.0) {
+            return refuse(format!("nothing learns at a rate of {}", self.rate), "use a rate such as 0.001");
+        }
+        if let Some((Estimation { neighbours, .. }, _)) = self.lde
+            && (neighbours == 0 || neighbours >= self.batch)
+        {
+            return refuse(
+                format!("{neighbours} neighbours cannot be found in a batch of {}", self.batch),
+                "use fewer --neighbours than the batch has samples, or --lde off",
+            );
+        }
+        if self.el.is_some() && self.landmarks.is_none() {
+            return refuse(
+                "the contrastive loss compares faces with landmarks".into(),
+                "use --el off with --landmark-branch off",
+            );
+        }
+        if self.el.is_some() && self.lde.is_none() {
+            return refuse(
+                "the contrastive loss takes its pseudo-labels from label distribution estimation".into(),
+                "use --el off with --lde off",
+            );
+        }
+        if self.frozen.is_some_and(|last| last > stages) {
+            return refuse(format!("{} has only {} stages", self.backbone.name(), stages), "freeze fewer");
+        }
+        Ok(())
+    }
+}

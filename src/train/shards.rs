@@ -1,0 +1,393 @@
+//! Faces cut out once and kept in compact files, so that they can be learnt from elsewhere: pictures stay compressed,
+//! where the upright crop is in them and their landmarks lie beside. Labels do not: they stay in their table.
+//!
+//! A shard is the line `lanet-shard 1`, then for each face the length of a JSON header (u32, little endian), the header,
+//! landmarks as pairs of i16 in units of 1/8192 of the crop's side (if it has any), and a JPEG or PNG picture.
+//! A header of length 0 and the number of faces (u64) end it, so that a shard that was cut is noticed.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use serde::{Deserialize, Serialize};
+
+use super::landmarks::{COUNT, Landmarks};
+use super::pictures::Plane;
+use crate::error::{Context, Error, Result};
+use crate::face::align;
+use crate::frame::Image;
+use crate::geometry::{Point, Similarity};
+use crate::part::Part;
+
+const MAGIC: &[u8] = b"lanet-shard 1\n";
+const EXTENSION: &str = "faces";
+const UNIT: f32 = 8192.0;
+/// No header is longer; a longer one is damage.
+const LONGEST_HEADER: usize = 1 << 16;
+/// No picture of a face is larger; a larger one is damage.
+const LARGEST_PICTURE: usize = 1 << 26;
+
+/// A face to learn from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Portrait {
+    /// Its file, as the table of labels names it.
+    pub name: String,
+    /// A JPEG or PNG picture without colour.
+    pub picture: Vec<u8>,
+    /// From the upright crop, its side being 1, to pixels of the picture.
+    pub to_picture: Similarity,
+    /// Its landmarks as parts of the crop's side, if its mesh was found.
+    pub landmarks: Option<Landmarks>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    name: String,
+    to_picture: Similarity,
+    landmarks: usize,
+    picture: usize,
+}
+
+impl Portrait {
+    /// Its upright crop, `side` x `side`.
+    ///
+    /// # Errors
+    /// A picture that cannot be read, by name.
+    pub fn crop(&self, side: usize) -> Result<Plane> {
+        let failed = || format!("the picture of {} cannot be read", self.name);
+        let grey = image::load_from_memory(&self.picture).with_context(failed)?.into_luma8();
+        let pixels = grey.pixels().flat_map(|p| [p.0[0]; 3]).collect();
+        let picture = Image::new(grey.width() as usize, grey.height() as usize, pixels)?;
+        Ok(Plane::of_image(&align::cut(&picture, self.to_picture, align::DETAIL, side)?))
+    }
+}
+
+/// A picture without colour, compressed: JPEG of a quality from 1 to 100, or PNG, which loses nothing.
+///
+/// # Errors
+/// A picture without pixels, or more than the format can hold.
+pub fn compress(plane: &Plane, quality: Option<u8>) -> Result<Vec<u8>> {
+    let values: Vec<u8> = plane.values.iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect();
+    let (w, h) = (plane.width as u32, plane.height as u32);
+    let mut bytes = Vec::new();
+    match quality {
+        Some(quality) => JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100)).write_image(
+            &values,
+            w,
+            h,
+            ExtendedColorType::L8,
+        ),
+        None => PngEncoder::new(&mut bytes).write_image(&values, w, h, ExtendedColorType::L8),
+    }
+    .context("a face cannot be compressed")?;
+    Ok(bytes)
+}
+
+/// Writes shards `0000.faces`, `0001.faces`, ... of at most so many bytes into a folder, face after face.
+#[derive(Debug)]
+pub struct Writer {
+    folder: PathBuf,
+    limit: usize,
+    shard: Option<Shard>,
+    finished: usize,
+}
+
+#[derive(Debug)]
+struct Shard {
+    file: BufWriter<File>,
+    part: Part,
+    bytes: usize,
+    faces: u64,
+}
+
+impl Writer {
+    /// Writes into `folder`, which is made; shards of an earlier run are replaced.
+    ///
+    /// # Errors
+    /// A folder that cannot be made or written to.
+    pub fn create(folder: &Path, limit: usize) -> Result<Self> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        for old in shards(folder).unwrap_or_default() {
+            std::fs::remove_file(&old).with_context(|| format!("{} cannot be replaced", old.display()))?;
+        }
+        Ok(Self { folder: folder.to_owned(), limit, shard: None, finished: 0 })
+    }
+
+    /// Adds a face.
+    ///
+    /// # Errors
+    /// A full disk, or whatever else stops writing.
+    pub fn write(&mut self, face: &Portrait) -> Result<()> {
+        let failed = || "a shard cannot be written".to_owned();
+        let header = Header {
+            name: face.name.clone(),
+            to_picture: face.to_picture,
+            landmarks: if face.landmarks.is_some() { COUNT } else { 0 },
+            picture: face.picture.len(),
+        };
+        let header = serde_json::to_vec(&header).with_context(failed)?;
+        let mut record = (header.len() as u32).to_le_bytes().to_vec();
+        record.extend_from_slice(&header);
+        for point in face.landmarks.iter().flatten() {
+            for value in [point.x, point.y] {
+                record.extend_from_slice(&((value * UNIT).round() as i16).to_le_bytes());
+            }
+        }
+        record.extend_from_slice(&face.picture);
+        if self.shard.as_ref().is_some_and(|shard| shard.bytes + record.len() > self.limit) {
+            self.end_shard()?;
+        }
+        if self.shard.is_none() {
+            let part = Part::create(&self.folder.join(format!("{:04}.{EXTENSION}", self.finished)), true)?;
+            let mut file = BufWriter::new(File::create(part.path()).with_context(failed)?);
+            file.write_all(MAGIC).with_context(failed)?;
+            self.shard = Some(Shard { file, part, bytes: MAGIC.len(), faces: 0 });
+        }
+        if let Some(shard) = &mut self.shard {
+            shard.file.write_all(&record).with_context(failed)?;
+            shard.bytes += record.len();
+            shard.faces += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends the last shard. Without this, it never gets its name.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn finish(mut self) -> Result<()> {
+        self.end_shard()
+    }
+
+    fn end_shard(&mut self) -> Result<()> {
+        let Some(mut shard) = self.shard.take() else { return Ok(()) };
+        let failed = || "a shard cannot be written".to_owned();
+        shard.file.write_all(&0u32.to_le_bytes()).with_context(failed)?;
+        shard.file.write_all(&shard.faces.to_le_bytes()).with_context(failed)?;
+        shard.file.flush().with_context(failed)?;
+        drop(shard.file);
+        self.finished += 1;
+        shard.part.finish()
+    }
+}
+
+/// The shards of a folder, in order.
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub fn shards(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder)
+        .with_context(|| format!("the folder {} cannot be listed", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == EXTENSION))
+        .filter(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')))
+        .collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// The faces of all shards of a folder, one after the other. Ends with the first error.
+///
+/// # Errors
+/// A folder that cannot be listed, or without shards.
+pub fn read(folder: &Path) -> Result<impl Iterator<Item = Result<Portrait>> + use<>> {
+    let paths = shards(folder)?;
+    if paths.is_empty() {
+        return Err(Error::new(format!("the folder {} has no shards", folder.display()))
+            .advice("make them with lanet-live prepare"));
+    }
+    let mut failed = false;
+    let faces = paths.into_iter().flat_map(|path| match Reader::open(&path) {
+        Ok(reader) => Box::new(reader) as Box<dyn Iterator<Item = _> + Send>,
+        Err(error) => Box::new(std::iter::once(Err(error))),
+    });
+    Ok(faces.take_while(move |face| {
+        let go_on = !failed;
+        failed |= face.is_err();
+        go_on
+    }))
+}
+
+struct Reader {
+    path: PathBuf,
+    file: BufReader<File>,
+    faces: u64,
+    ended: bool,
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self> {
+        let failed = || format!("the shard {} cannot be read", path.display());
+        let mut file = BufReader::new(File::open(path).with_context(failed)?);
+        let mut magic = [0; MAGIC.len()];
+        file.read_exact(&mut magic).with_context(failed)?;
+        if magic != MAGIC {
+            return Err(Error::new(failed()).because(Error::new("it is no shard of this version")));
+        }
+        Ok(Self { path: path.to_owned(), file, faces: 0, ended: false })
+    }
+
+    fn face(&mut self) -> Result<Option<Portrait>> {
+        let length = u32::from_le_bytes(self.bytes()?) as usize;
+        if length == 0 {
+            return match u64::from_le_bytes(self.bytes()?) == self.faces {
+                true => Ok(None),
+                false => Err(Error::new("it holds another number of faces than it says")),
+            };
+        }
+        let header = self.block(length, LONGEST_HEADER)?;
+        let header: Header = serde_json::from_slice(&header).context("it has a damaged header")?;
+        let landmarks = match header.landmarks {
+            0 => None,
+            COUNT => {
+                let mut points = [Point::default(); COUNT];
+                for point in &mut points {
+                    let [x, y] =
+                        [self.bytes()?, self.bytes()?].map(|b| f32::from(i16::from_le_bytes(b)) / UNIT);
+                    *point = Point::new(x, y);
+                }
+                Some(points)
+            }
+            n => {
+                return Err(Error::new(format!("its faces have {n} landmarks, not {COUNT}"))
+                    .advice("prepare it again"));
+            }
+        };
+        self.faces += 1;
+        Ok(Some(Portrait {
+            name: header.name,
+            to_picture: header.to_picture,
+            landmarks,
+            picture: self.block(header.picture, LARGEST_PICTURE)?,
+        }))
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.file.read_exact(&mut bytes).map_err(cut)?;
+        Ok(bytes)
+    }
+
+    fn block(&mut self, length: usize, longest: usize) -> Result<Vec<u8>> {
+        if length > longest {
+            return Err(Error::new("it is damaged"));
+        }
+        let mut block = vec![0; length];
+        self.file.read_exact(&mut block).map_err(cut)?;
+        Ok(block)
+    }
+}
+
+fn cut(error: std::io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => Error::new("its end is missing").advice("copy or prepare it again"),
+        _ => Error::new("reading failed").because(error),
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Portrait>;
+
+    fn next(&mut self) -> Option<Result<Portrait>> {
+        if self.ended {
+            return None;
+        }
+        let face = self.face().with_context(|| format!("the shard {} cannot be read", self.path.display()));
+        self.ended = !matches!(face, Ok(Some(_)));
+        face.transpose()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A face painted from its number: a bright spot whose height is its class.
+    pub(crate) fn painted(n: usize, classes: usize, side: usize) -> Portrait {
+        let class = n % classes;
+        let mut plane = Plane { width: side, height: side, values: Vec::new() };
+        let (cx, cy) = (side as f32 * 0.5, side as f32 * (class as f32 + 0.7) / (classes as f32 + 0.4));
+        for i in 0..side * side {
+            let (x, y) = ((i % side) as f32 + 0.5, (i / side) as f32 + 0.5);
+            let spot = (-((x - cx).powi(2) + (y - cy).powi(2)) / side as f32).exp();
+            let grain = ((n * 31 + i * 17) % 23) as f32;
+            plane.values.push(40.0 + 180.0 * spot + grain);
+        }
+        let mut landmarks = [Point::new(0.5, cy / side as f32); COUNT];
+        for (i, point) in landmarks.iter_mut().enumerate() {
+            point.x = 0.2 + 0.6 * i as f32 / COUNT as f32;
+        }
+        Portrait {
+            name: format!("{n}.png"),
+            picture: compress(&plane, None).unwrap(),
+            to_picture: Similarity { a: side as f32, ..Similarity::IDENTITY },
+            landmarks: (!n.is_multiple_of(7)).then_some(landmarks),
+        }
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("lanet-shards-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn faces_come_back_as_they_were() {
+        let folder = folder("whole");
+        let faces: Vec<Portrait> = (0..20).map(|n| painted(n, 4, 16)).collect();
+        let mut writer = Writer::create(&folder, 3000).unwrap();
+        faces.iter().for_each(|face| writer.write(face).unwrap());
+        writer.finish().unwrap();
+        assert!(shards(&folder).unwrap().len() > 2);
+        let back: Vec<Portrait> = read(&folder).unwrap().collect::<Result<_>>().unwrap();
+        assert_eq!(back.len(), 20);
+        for (a, b) in faces.iter().zip(&back) {
+            assert_eq!((&a.name, a.to_picture, &a.picture), (&b.name, b.to_picture, &b.picture));
+            assert_eq!(a.landmarks.is_some(), b.landmarks.is_some());
+            for (p, q) in a.landmarks.iter().flatten().zip(b.landmarks.iter().flatten()) {
+                assert!(p.distance(*q) < 1e-3);
+            }
+            assert_eq!(a.crop(20).unwrap().values.len(), 400);
+        }
+        // A second run replaces the first.
+        let mut writer = Writer::create(&folder, 1 << 20).unwrap();
+        writer.write(&faces[0]).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(read(&folder).unwrap().count(), 1);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_shard_that_is_cut_or_damaged_is_named() {
+        let folder = folder("cut");
+        let mut writer = Writer::create(&folder, 1 << 20).unwrap();
+        (0..3).for_each(|n| writer.write(&painted(n, 4, 16)).unwrap());
+        writer.finish().unwrap();
+        let path = folder.join("0000.faces");
+        let bytes = std::fs::read(&path).unwrap();
+        for end in [5, 16, 40, bytes.len() / 2, bytes.len() - 12, bytes.len() - 1] {
+            std::fs::write(&path, &bytes[..end]).unwrap();
+            let error = read(&folder).unwrap().find_map(Result::err).expect("an error").line();
+            assert!(error.contains("0000.faces"), "{error}");
+        }
+        let mut damaged = bytes.clone();
+        damaged[16] = 0xff;
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(read(&folder).unwrap().any(|face| face.is_err()));
+        std::fs::remove_file(&path).unwrap();
+        assert!(read(&folder).err().unwrap().line().contains("no shards"));
+        std::fs::remove_dir_all(folder).unwrap();
+        assert!(
+            Portrait { picture: vec![1, 2, 3], ..painted(5, 2, 4) }
+                .crop(8)
+                .unwrap_err()
+                .line()
+                .contains("5.png")
+        );
+    }
+}

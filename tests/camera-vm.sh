@@ -1,0 +1,48 @@
+#!/bin/bash
+# camera-vm.sh CAMERA_VM PROGRAM VIDEO
+#
+# Tries the program on a real V4L2 camera in an emulated machine: CAMERA_VM is the folder with its `run` and
+# `prepare`, PROGRAM the lanet-live to try (not under /tmp), VIDEO what the camera sees. Skips, and says so,
+# where there is no such folder.
+set -euo pipefail
+[ $# -eq 3 ] || { echo "usage: camera-vm.sh CAMERA_VM PROGRAM VIDEO" >&2; exit 2; }
+vm=$1 program=$(realpath "$2") video=$(realpath "$3")
+[ -x "$vm/run" ] || { echo "camera-vm: skipped, there is no $vm/run"; exit 0; }
+"$vm/prepare"
+out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
+
+fail() { echo "camera-vm: $1" >&2; cat "$out/stderr" >&2; exit 1; }
+
+# What the program left in $out/results.jsonl: numbers that grow, times that grow, at least so many frames.
+check() {
+  python3 - "$out/results.jsonl" "$1" <<'PYTHON'
+import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1])]
+frames = sorted({(row["frame"], row["time"]) for row in rows})
+assert len(frames) >= int(sys.argv[2]), f"{len(frames)} frames"
+assert all(a[0] < b[0] and a[1] < b[1] for a, b in zip(frames, frames[1:])), frames
+print(f"{len(frames)} frames, {sum(row['track'] is not None for row in rows)} faces")
+PYTHON
+}
+
+for format in yuyv422 mjpeg; do
+  echo "== $format"; rm -f "$out"/*.jsonl
+  CAMVM_FORMAT=$format "$vm/run" "$video" "$out" -- \
+    "$program" --camera 0 --no-window --frames 10 --results /mnt/results.jsonl || fail "$format: exit code $?"
+  check 10 || fail "$format: wrong results"
+done
+
+echo "== unplugged in mid-run"; rm -f "$out"/*.jsonl
+code=0
+CAMVM_PULL_S=${CAMVM_PULL_S:-40} "$vm/run" "$video" "$out" -- \
+  "$program" --camera 0 --no-window --results /mnt/results.jsonl || code=$?
+[ $code -eq 1 ] || fail "unplugged: exit code $code"
+check 1 || fail "unplugged: what was recorded is not kept"
+[ "$(grep -c "the camera 'camera-vm'" "$out/stderr")" -eq 1 ] || fail "unplugged: not one clear line"
+
+echo "== no such camera"
+code=0
+"$vm/run" "$video" "$out" -- "$program" --camera 7 --no-window --results /mnt/none.jsonl || code=$?
+[ $code -eq 1 ] && [ ! -e "$out/none.jsonl" ] || fail "no camera: exit code $code"
+grep -q "there is no camera '7'" "$out/stderr" || fail "no camera: not said"
+echo "camera-vm: all well"

@@ -1,0 +1,182 @@
+//! Networks, training and evaluation.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use lanet_live::clips::Dataset;
+use lanet_live::expression::Expression;
+use lanet_live::frame::Image;
+use lanet_live::images;
+use lanet_live::net::{LaNet, MobileNet, Model, mobilenet};
+
+use crate::scratch::Scratch;
+
+/// A file of the folder beside the checkout, or `None` with the reason printed.
+fn shared(file: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).join(file);
+    if !path.exists() {
+        println!("skipped: there is no {}", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+#[test]
+fn the_face_recognition_start_gives_the_means_that_another_engine_gave() {
+    let Some(weights) = shared("pretrained/face-mobilenet-v1.safetensors") else { return };
+    let Some(check) = shared("pretrained/face-mobilenet-v1.check.safetensors") else { return };
+    let net = MobileNet::from_model(&mobilenet::start(&weights, 224, &Device::Cpu).unwrap()).unwrap();
+    let check = candle_core::safetensors::load(check, &Device::Cpu).unwrap();
+    // The check file's input says (1, 3, 224, 224) but holds its pixels one after the other, B, G, R each.
+    let input = check["input"].to_dtype(DType::F32).unwrap().reshape((1, 224, 224, 3)).unwrap();
+    let stages = net.stages(&input.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap()).unwrap();
+    let peak = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+    for n in [5, 8, 11, 12, 13] {
+        let ours = stages[n - 1].mean((2, 3)).unwrap().squeeze(0).unwrap();
+        let theirs = &check[&format!("mean_of_pw{n}")];
+        let error = peak(&(&ours - theirs).unwrap()) / peak(theirs);
+        assert!(error < 0.01, "pw{n} is off by {error}");
+    }
+    assert_eq!(net.multiply_adds(224, 224) / 1_000_000, 567);
+}
+
+/// A narrow MobileNet with weights that their places give, as a file of bare weights.
+fn narrow_start(file: &Path) {
+    let mut tensors = HashMap::new();
+    let mut put = |name: String, shape: &[usize]| {
+        let (n, salt) = (shape.iter().product::<usize>(), tensors.len());
+        let inputs = (n / shape[0]) as f32;
+        let value =
+            |i: usize| (((i * 7919 + salt * 104_729) % 1009) as f32 / 504.5 - 0.9) * 1.7 / inputs.sqrt();
+        tensors.insert(name, Tensor::from_vec((0..n).map(value).collect(), shape, &Device::Cpu).unwrap());
+    };
+    put("stem.weight".into(), &[8, 3, 3, 3]);
+    put("stem.shift".into(), &[8]);
+    for n in 1..=mobilenet::STAGES {
+        put(format!("dw{n}.weight"), &[8, 1, 3, 3]);
+        put(format!("dw{n}.shift"), &[8]);
+        put(format!("pw{n}.weight"), &[8, 8, 1, 1]);
+        put(format!("pw{n}.shift"), &[8]);
+    }
+    candle_core::safetensors::save(&tensors, file).unwrap();
+}
+
+/// Pictures that a child could tell apart: dark, bright and striped ones, in folders named after expressions.
+fn painted_data(folder: &Path) {
+    for (label, paint) in [
+        (Expression::Sadness, (|_| 40) as fn(usize) -> usize),
+        (Expression::Happiness, |_| 190),
+        (Expression::Anger, |x| if x / 6 % 2 == 0 { 10 } else { 230 }),
+    ] {
+        fs::create_dir_all(folder.join(label.name())).unwrap();
+        for n in 0..20 {
+            let pixels = (0..48 * 48).flat_map(|i| [(paint(i % 48) + n) as u8; 3]).collect();
+            let path = folder.join(label.name()).join(format!("{n}.png"));
+            images::write(&path, &Image::new(48, 48, pixels).unwrap(), false).unwrap();
+        }
+    }
+}
+
+fn lanet_live(folder: &Scratch, arguments: &str) -> (bool, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_lanet-live"))
+        .current_dir(folder.path(""))
+        .args(arguments.split_whitespace())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_classifier_learns_from_folders_of_pictures_the_same_each_time_and_is_evaluated() {
+    let folder = Scratch::new();
+    narrow_start(&folder.path("start.safetensors"));
+    painted_data(&folder.path("data"));
+    fs::write(folder.path("data/anger/broken.png"), "no picture").unwrap();
+    let train = "train --data data --freeze backbone --start start.safetensors --size 32 --rounds 3 --epochs 30 \
+                 --rate 0.02 --decay 0 --batch 16 --output";
+    for output in ["one", "two"] {
+        let (success, _, said) = lanet_live(&folder, &format!("{train} {output}"));
+        assert!(success, "{said}");
+        assert!(said.contains("broken.png") && said.contains("no face shows fear"), "{said}");
+    }
+    let weights = |model: &str| fs::read(folder.path(model).join("weights.safetensors")).unwrap();
+    assert_eq!(weights("one"), weights("two"));
+    let model = Model::load(&folder.path("one"), &Device::Cpu).unwrap();
+    assert_eq!(LaNet::from_model(&model).unwrap().input().width, 32);
+
+    let (success, table, said) = lanet_live(&folder, "evaluate --data data --model one --json out.json");
+    assert!(success, "{said}");
+    assert!(table.contains("accuracy") && table.contains("sadness"), "{table}");
+    let figures: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder.path("out.json")).unwrap()).unwrap();
+    assert!(figures["accuracy"].as_f64().unwrap() > 0.9, "{figures}");
+    assert_eq!((&figures["images"], &figures["without_face"]), (&60.into(), &60.into()));
+    assert_eq!(figures["confusion"].as_array().unwrap().len(), 8);
+    assert!(figures["recall"]["fear"].is_null() && figures["recall"]["anger"].is_number());
+    assert!(figures["ece"].is_number() && figures["macro_f1"].is_number());
+
+    let (success, _, said) = lanet_live(&folder, &format!("{train} one"));
+    assert!(!success && said.contains("exists already"), "{said}");
+    let (success, _, said) = lanet_live(&folder, "evaluate --data data --model one --split test");
+    assert!(!success && said.contains("no part 'test'"), "{said}");
+}
+
+#[test]
+fn tables_of_labels_and_of_votes_are_read_and_their_faults_named() {
+    let folder = Scratch::new();
+    let open = |text: &str| {
+        fs::write(folder.path("labels.csv"), text).unwrap();
+        Dataset::open(&folder.path(""))
+    };
+    let data =
+        open("path,label,split\na.png,happiness,train\nb.png,joy,train\nc.png\n,anger,x\nd.png,Fear,\n")
+            .unwrap();
+    assert_eq!(data.entries.len(), 2);
+    assert_eq!(data.entries[0].path, folder.path("a.png"));
+    assert_eq!((data.entries[1].label, data.entries[1].split.as_deref()), (Expression::Fear, None));
+    let skipped: Vec<_> = data.skipped.iter().map(|s| format!("{}: {}", s.what, s.why)).collect();
+    assert!(skipped[0].starts_with("line 3: no expression is called 'joy'"), "{skipped:?}");
+    assert!(skipped[1].starts_with("line 4: ") && skipped[2].contains("names no picture"), "{skipped:?}");
+
+    let votes =
+        "path,split,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,not_a_face\n";
+    let data = open(&format!(
+        "{votes}a.png,train,6,1,0,3,0,0,0,0,0,0\nb.png,train,5,5,0,0,0,0,0,0,0,0\n\
+         c.png,train,0,0,0,0,0,0,0,0,0,0\nd.png,train,x,0,0,0,0,0,0,0,0,0\n"
+    ))
+    .unwrap();
+    assert_eq!((data.entries.len(), data.undecided, data.skipped.len()), (1, 1, 2));
+    // The single vote for happiness counts as none.
+    let shares = data.entries[0].votes.unwrap();
+    assert!((shares.of(Expression::Neutral) - 2.0 / 3.0).abs() < 1e-6);
+
+    for (text, said) in [
+        ("file,label\na.png,fear\n", "columns are file,label"),
+        ("path,neutral\na.png,3\n", "columns are path,neutral"),
+        ("path,label\n", "no labelled picture"),
+        ("path,label\na.png,joy\n", "'joy'"),
+    ] {
+        let line = open(text).unwrap_err().line();
+        assert!(line.contains(said), "{line}");
+    }
+    fs::remove_file(folder.path("labels.csv")).unwrap();
+    assert!(Dataset::open(&folder.path("")).unwrap_err().line().contains("named after an expression"));
+    fs::create_dir(folder.path("anger")).unwrap();
+    assert!(Dataset::open(&folder.path("")).unwrap_err().line().contains("no picture"));
+    assert!(Dataset::open(&folder.path("nowhere")).is_err());
+}
+
+#[test]
+fn the_majority_protocol_counts_the_faces_of_ferplus_that_the_data_state() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/data/ferplus");
+    if !data.exists() {
+        println!("skipped: there is no {}", data.display());
+        return;
+    }
+    let data = Dataset::open(&data).unwrap();
+    let count = |split| data.split(split).unwrap().len();
+    assert_eq!((count("train"), count("valid-a"), count("valid-b")), (23_509, 1_552, 1_582));
+}

@@ -1,0 +1,170 @@
+//! The program as a user runs it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use lanet_live::frame::Image;
+use lanet_live::images;
+
+use crate::ffmpeg::ffprobe;
+use crate::scratch::Scratch;
+
+/// Writes a grey picture.
+pub fn paint(path: &Path, width: usize, height: usize) {
+    images::write(path, &Image::filled(width, height, [90; 3]), false).unwrap();
+}
+
+/// A sample file that `scripts/media.py` fetches; `None`, with a word on why, where it was not fetched.
+pub fn media(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/media").join(name);
+    if !path.exists() {
+        eprintln!("skipped: {} is not there, run 'make media'", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// Runs the program in a folder, without a display; arguments are divided at spaces.
+pub fn lanet_live(folder: &Scratch, arguments: &str) -> Output {
+    command(folder).args(arguments.split_whitespace()).output().unwrap()
+}
+
+fn command(folder: &Scratch) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lanet-live"));
+    command
+        .current_dir(folder.path(""))
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn lines(output: &Output) -> Vec<serde_json::Value> {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn bare_it_shows_help_and_names_its_options() {
+    let folder = Scratch::new();
+    let bare = lanet_live(&folder, "");
+    assert!(bare.status.success() && text(&bare.stdout).contains("--camera"));
+    for command in ["--help", "--version", "models", "models facemesh", "devices", "completions bash", "man"]
+    {
+        let output = lanet_live(&folder, command);
+        assert!(output.status.success() && !output.stdout.is_empty(), "{command}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_picture_without_a_face_has_a_line_that_says_so() {
+    let folder = Scratch::new();
+    paint(&folder.path("grey.png"), 200, 150);
+    let rows = lines(&lanet_live(&folder, "--input grey.png --results -"));
+    assert_eq!(rows.len(), 1);
+    assert_eq!((&rows[0]["v"], &rows[0]["frame"]), (&1.into(), &0.into()));
+    assert!(rows[0]["track"].is_null() && rows[0]["source"] == "grey.png");
+}
+
+#[test]
+fn five_faces_four_of_them_happy() {
+    let (folder, Some(picture)) = (Scratch::new(), media("multi_face.jpg")) else { return };
+    let rows = lines(&lanet_live(
+        &folder,
+        &format!("--input {} --results - --output marked.png", picture.display()),
+    ));
+    let happy = rows.iter().filter(|row| row["expression"] == "happiness").count();
+    assert_eq!((rows.len(), happy), (5, 4), "{rows:#?}");
+    assert!(folder.path("marked.png").exists());
+}
+
+#[test]
+fn the_sample_clip_goes_from_sadness_to_happiness() {
+    let (folder, Some(clip)) = (Scratch::new(), media("WolfgangLanger_Pexels.mp4")) else { return };
+    let command =
+        format!("--input {} --output o.mp4 --results r.csv --timeline t.png --stats=json", clip.display());
+    let output = lanet_live(&folder, &command);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let face = said.lines().find(|line| line.starts_with("face 1:")).unwrap_or_else(|| panic!("{said}"));
+    let (sadness, happiness) = (face.find("sadness 0:00").unwrap(), face.find("happiness 0:").unwrap());
+    assert!(sadness < happiness, "{face}");
+    assert!(["o.mp4", "r.csv", "t.png"].iter().all(|name| folder.path(name).exists()));
+    let stats: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!((&stats["frames"], &stats["dropped"]), (&472.into(), &0.into()));
+    // Probe what was written: all frames, and the sound.
+    let probed =
+        ffprobe("-count_frames -show_entries stream=codec_type,nb_read_frames", &folder.path("o.mp4"));
+    assert!(probed[0] == "video,472" && probed[1].starts_with("audio,"), "{probed:?}");
+}
+
+#[test]
+fn start_and_end_keep_the_numbers_of_the_input() {
+    let (folder, Some(clip)) = (Scratch::new(), media("WolfgangLanger_Pexels.mp4")) else { return };
+    let whole = lines(&lanet_live(&folder, &format!("--input {} --results - --end 2.2", clip.display())));
+    let part =
+        lines(&lanet_live(&folder, &format!("--input {} --results - --start 2 --end 2.2", clip.display())));
+    let times = |rows: &[serde_json::Value]| -> Vec<_> {
+        rows.iter().map(|row| (row["frame"].as_u64().unwrap(), row["time"].as_f64().unwrap())).collect()
+    };
+    let expected: Vec<_> = times(&whole).into_iter().filter(|(_, time)| *time >= 2.0).collect();
+    assert!(!expected.is_empty());
+    assert_eq!(times(&part), expected);
+}
+
+#[test]
+fn a_configuration_is_laid_under_the_options() {
+    let folder = Scratch::new();
+    paint(&folder.path("grey.png"), 20, 20);
+    fs::write(folder.path("c.toml"), "input = 'grey.png'\nresults = 'from-file.jsonl'\nno-window = true\n")
+        .unwrap();
+    assert!(lanet_live(&folder, "--config c.toml --results from-flag.csv").status.success());
+    assert!(folder.path("from-flag.csv").exists() && !folder.path("from-file.jsonl").exists());
+    assert!(lanet_live(&folder, "--config c.toml").status.success());
+    assert!(folder.path("from-file.jsonl").exists());
+    // It exists now, so it is refused, and then replaced.
+    assert_eq!(lanet_live(&folder, "--config c.toml").status.code(), Some(1));
+    assert!(lanet_live(&folder, "--config c.toml -y").status.success());
+}
+
+#[test]
+fn a_folder_of_pictures_becomes_a_folder_of_pictures() {
+    let folder = Scratch::new();
+    fs::create_dir(folder.path("in")).unwrap();
+    for name in ["in/2.png", "in/10.jpg"] {
+        paint(&folder.path(name), 40, 30);
+    }
+    fs::write(folder.path("in/broken.png"), "no picture").unwrap();
+    let output = lanet_live(&folder, "--input in --output out --results -");
+    let sources: Vec<_> =
+        lines(&output).iter().map(|row| row["source"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(sources, ["in/2.png", "in/10.jpg"]);
+    assert!(folder.path("out/2.png").exists() && folder.path("out/10.jpg").exists());
+    assert!(text(&output.stderr).contains("broken.png"));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_keeps_what_was_finished_and_playable() {
+    let (folder, Some(clip)) = (Scratch::new(), media("WolfgangLanger_Pexels.mp4")) else { return };
+    let child = command(&folder)
+        .args(["--output", "o.mp4", "--results", "r.jsonl", "--input"])
+        .arg(clip)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    let rows = fs::read_to_string(folder.path("r.jsonl")).unwrap().lines().count();
+    let frames =
+        ffprobe("-count_frames -select_streams v -show_entries stream=nb_read_frames", &folder.path("o.mp4"));
+    assert_eq!(frames, [rows.to_string()]);
+    assert!((1..472).contains(&rows));
+}
