@@ -4,18 +4,19 @@
 //! algorithm 2; SGD as in PyTorch: v = 0.9 v + g, w = w - rate v.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::str::FromStr;
 
+use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::weights::Weights;
 use crate::error::{Error, Result};
+use crate::kernels::learn;
 
 const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
 const MOMENTUM: f64 = 0.9;
 
 /// Which rule.
@@ -117,40 +118,31 @@ impl Optimiser {
         self.steps += 1;
         for (name, tensor) in &weights.learnt {
             let Some(grad) = grads.get(tensor).filter(|_| learns(name)) else { continue };
-            let old = tensor.detach();
-            let decay = if old.rank() >= 2 { self.decay } else { 0.0 };
+            let decay = if tensor.rank() >= 2 { self.decay } else { 0.0 };
             let mut grad = grad.detach();
             if decay > 0.0 && self.method != Method::AdamW {
-                grad = (grad + (&old * decay)?)?;
+                grad = (grad + (tensor.detach() * decay)?)?;
             }
-            let change = match self.method {
-                Method::Sgd => {
-                    let moment = match self.first.get(name) {
-                        Some(moment) => ((moment * MOMENTUM)? + grad)?,
-                        None => grad,
-                    };
-                    self.first.insert(name.clone(), moment.clone());
-                    (moment * rate)?
-                }
-                Method::Adam | Method::AdamW => {
-                    let mean = |moment: Option<&Tensor>, new: Tensor, beta: f64| -> Result<Tensor> {
-                        let new = (new * (1.0 - beta))?;
-                        Ok(match moment {
-                            Some(moment) => ((moment * beta)? + new)?,
-                            None => new,
-                        })
-                    };
-                    let first = mean(self.first.get(name), grad.clone(), BETA_1)?;
-                    let second = mean(self.second.get(name), grad.sqr()?, BETA_2)?;
-                    let steps = self.steps as f64;
-                    let root = ((&second / (1.0 - BETA_2.powf(steps)))?.sqrt()? + EPSILON)?;
-                    let change = ((&first * (rate / (1.0 - BETA_1.powf(steps))))? / root)?;
-                    self.first.insert(name.clone(), first);
-                    self.second.insert(name.clone(), second);
-                    if self.method == Method::AdamW { (change + (&old * (rate * decay))?)? } else { change }
-                }
+            let mut moment = |squared: bool, keep: f64, add: f64| -> Result<Tensor> {
+                let moments = if squared { &mut self.second } else { &mut self.first };
+                let moment = match moments.entry(name.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(tensor.zeros_like()?.detach()),
+                };
+                learn::blend(moment, &grad, keep, add, squared)?;
+                Ok(moment.clone())
             };
-            Var::from_tensor(tensor)?.set(&(old - change)?)?;
+            match self.method {
+                Method::Sgd => learn::blend(tensor, &moment(false, MOMENTUM, 1.0)?, 1.0, -rate, false)?,
+                Method::Adam | Method::AdamW => {
+                    let first = moment(false, BETA_1, 1.0 - BETA_1)?;
+                    let second = moment(true, BETA_2, 1.0 - BETA_2)?;
+                    let [first_share, second_share] =
+                        [BETA_1, BETA_2].map(|beta| 1.0 - beta.powf(self.steps as f64));
+                    let shrink = if self.method == Method::AdamW { 1.0 - rate * decay } else { 1.0 };
+                    learn::descend(tensor, &first, &second, rate / first_share, 1.0 / second_share, shrink)?;
+                }
+            }
         }
         Ok(())
     }

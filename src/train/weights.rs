@@ -91,9 +91,8 @@ impl Weights {
     /// # Errors
     /// `other` lacks a tensor.
     pub fn follow(&mut self, other: &Self, momentum: f64) -> Result<()> {
-        for (name, tensor) in &mut self.learnt {
-            let target = other.get(name)?.detach();
-            *tensor = ((&*tensor * momentum)? + (target * (1.0 - momentum))?)?;
+        for (name, tensor) in &self.learnt {
+            learn::blend(tensor, other.get(name)?, momentum, 1.0 - momentum, false)?;
         }
         Ok(())
     }

@@ -10,11 +10,13 @@ mod enlarge;
 mod norm;
 mod norm_loops;
 mod pool;
+mod update;
 
 pub use conv::conv;
 pub use enlarge::{enlarge, enlarge_smoothly};
 pub use norm::{Moments, batch_norm};
 pub use pool::{max_pool, mean};
+pub use update::{blend, descend};
 
 use candle_core::{CpuStorage, Layout, Tensor};
 

@@ -167,3 +167,31 @@ fn shapes_that_do_not_fit_are_named_and_empty_batches_work() {
     assert!(max_pool(&weight, 5, 1, 0).is_err());
     assert!(batch_norm(&weight, &made(&[2], 1), &made(&[3], 1), None, &Activation::None).is_err());
 }
+
+#[test]
+fn weights_change_in_place_as_in_the_plain_form() {
+    // More than one job, and a last one that fills no register.
+    let shape = [3, 11_003];
+    let numbers = |salt, dtype| made(&shape, salt).to_dtype(dtype).unwrap();
+    let run = |dtype| {
+        let (w, m, v) = (numbers(1, dtype), numbers(2, dtype), numbers(3, dtype).sqr().unwrap());
+        let g = numbers(4, dtype).t().unwrap().contiguous().unwrap().t().unwrap();
+        blend(&m, &g, 0.9, 0.1, false).unwrap();
+        blend(&v, &g, 0.999, 0.001, true).unwrap();
+        descend(&w, &m, &v, 0.01, 1.5, 0.99).unwrap();
+        [w, m, v].map(|t| wide(&t))
+    };
+    let before = wide(&made(&shape, 2));
+    let (fast, plain) = (run(DType::F32), run(DType::F64));
+    for (fast, plain) in fast.iter().zip(&plain) {
+        // A step is longest where v is next to nothing; there rounding counts most.
+        let error = fast.iter().zip(plain).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f64::max);
+        assert!(error < 1e-5, "{error}");
+    }
+    assert!(plain[1].iter().zip(before).any(|(after, before)| (after - before).abs() > 0.1));
+    let long = made(&shape, 1).to_dtype(DType::F32).unwrap();
+    let short = long.narrow(1, 0, 7).unwrap().contiguous().unwrap();
+    assert!(blend(&long, &short, 1.0, 1.0, false).is_err());
+    assert!(descend(&long, &long.copy().unwrap(), &short, 1.0, 1.0, 1.0).is_err());
+    assert!(blend(&long.narrow(1, 0, 7).unwrap(), &short, 1.0, 1.0, false).is_err());
+}
