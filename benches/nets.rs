@@ -11,7 +11,9 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::Optimizer;
 use lanet_live::error::{Context, Error, Result};
-use lanet_live::kernels::{Activation, Conv, Padding, Shape, learn, max_pool, mean, threads, together};
+use lanet_live::kernels::{
+    Activation, Conv, Padding, Shape, learn, max_pool, mean, one_by_one, threads, together,
+};
 use lanet_live::net::{BlazeFace, FaceMesh, Range};
 use serde_json::{Value, json};
 
@@ -411,6 +413,8 @@ fn serve() -> Result<()> {
             return Err(Error::new(format!("what is '{line}'?")));
         };
         let forward = |x: &Tensor| match (net, finder) {
+            // As in use, see `net::lanet`.
+            (Some(net), _) if name == "mobilenet-v1" => one_by_one(x, |x| net.forward(x)),
             (Some(net), _) => net.forward(x),
             (_, Some(finder)) => finder.forward(x),
             _ => Err(Error::new("no net")),

@@ -2,8 +2,8 @@
 //!
 //! y[b, c, i, j] = act(bias[c] + residual + sum over u, v of x[b, c, s*i + u - top, s*j + v - left] * w[c, u, v])
 //!
-//! A register holds neighbouring channels of one pixel. The weights of these channels stay in registers while a row
-//! passes, four outputs at a time. Error: at most (kh * kw + 2) * 2^-24 of the sum of the terms' sizes.
+//! A register holds neighbouring channels of one pixel, and four neighbouring outputs are summed at a time. Channels pass
+//! innermost: they are what lies side by side in memory. Error: at most (kh * kw + 2) * 2^-24 of the sum of the terms' sizes.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 // Indices name the places of a window.
 #![allow(clippy::needless_range_loop)]
@@ -138,99 +138,73 @@ impl Row<'_> {
         (0..c).step_by(V::N).map(move |first| first.min(c - V::N))
     }
 
-    /// Windows of K x K moved by S, with the weights in registers.
+    /// Windows of K x K moved by S.
     #[inline(always)]
     unsafe fn channels<V: Lanes, const K: usize, const S: usize>(&self) {
         const AT_ONCE: usize = 4;
-        let [_, w, _] = self.size;
-        let (first_row, end_row) = self.rows();
-        // The outputs whose windows lie in the row.
-        let inner = self.left.div_ceil(S).min(self.width);
-        let inner_end = ((w + self.left + S).saturating_sub(K) / S).clamp(inner, self.width);
-        for channel in self.blocks::<V>() {
-            let mut weights = [[V::splat(0.0); K]; K];
-            for (u, row) in weights.iter_mut().enumerate() {
-                for (v, weight) in row.iter_mut().enumerate() {
-                    *weight = V::load(self.of.weight.as_ptr().add((u * K + v) * self.size[2] + channel));
+        // The outputs whose windows lie in the picture.
+        let inner = self.left.div_ceil(S);
+        let inner_end = match self.rows() == (0, K) {
+            true => (self.size[1] + self.left + S).saturating_sub(K) / S,
+            false => 0,
+        };
+        let mut j = 0;
+        while j < self.width {
+            j += match self.width - j {
+                AT_ONCE.. if j >= inner && j + AT_ONCE <= inner_end => {
+                    self.block::<V, K, S, AT_ONCE, true>(j, (0, K + AT_ONCE * S))
                 }
-            }
-            let mut j = 0;
-            while j < inner {
-                self.edge::<V, K>(j, channel, (first_row, end_row), &weights);
-                j += 1;
-            }
-            while j + AT_ONCE <= inner_end {
-                self.some::<V, K, S, AT_ONCE>(j, channel, (first_row, end_row), &weights);
-                j += AT_ONCE;
-            }
-            while j < inner_end {
-                self.some::<V, K, S, 1>(j, channel, (first_row, end_row), &weights);
-                j += 1;
-            }
-            while j < self.width {
-                self.edge::<V, K>(j, channel, (first_row, end_row), &weights);
-                j += 1;
-            }
+                AT_ONCE.. => self.some::<V, K, S, AT_ONCE>(j),
+                3 => self.some::<V, K, S, 3>(j),
+                2 => self.some::<V, K, S, 2>(j),
+                _ => self.some::<V, K, S, 1>(j),
+            };
         }
     }
 
-    /// N outputs from `j` on, whose windows lie in the row.
+    /// N outputs from `j` on, any of whose windows may reach over the picture's ends; gives N.
     #[inline(always)]
-    unsafe fn some<V: Lanes, const K: usize, const S: usize, const N: usize>(
+    unsafe fn some<V: Lanes, const K: usize, const S: usize, const N: usize>(&self, j: usize) -> usize {
+        let end = (self.size[1] + self.left).saturating_sub(j * S);
+        self.block::<V, K, S, N, false>(j, (self.left.saturating_sub(j * S), end))
+    }
+
+    /// N outputs from `j` on, of whose windows the columns `before` to `end` lie in the row; WHOLE if all do, and all rows
+    /// in the picture. Gives N.
+    #[inline(always)]
+    unsafe fn block<V: Lanes, const K: usize, const S: usize, const N: usize, const WHOLE: bool>(
         &self,
         j: usize,
-        channel: usize,
-        (first_row, end_row): (usize, usize),
-        weights: &[[V; K]; K],
-    ) {
+        (before, end): (usize, usize),
+    ) -> usize {
         let [_, w, c] = self.size;
-        let mut sums = [V::load(self.of.bias.as_ptr().add(channel)); N];
-        let column = j * S - self.left;
-        for u in 0..K {
-            if u < first_row || u >= end_row {
-                continue;
-            }
-            let y = (self.y + u as isize) as usize;
-            let from = self.x.add((y * w + column) * c + channel);
-            for i in 0..(N - 1) * S + K {
-                let value = V::load(from.add(i * c));
-                for (n, sum) in sums.iter_mut().enumerate() {
-                    if i >= n * S && i - n * S < K {
-                        *sum = sum.fma(value, weights[u][i - n * S]);
+        let (first_row, end_row) = self.rows();
+        for channel in self.blocks::<V>() {
+            let mut sums = [V::load(self.of.bias.as_ptr().add(channel)); N];
+            for u in 0..K {
+                if !WHOLE && (u < first_row || u >= end_row) {
+                    continue;
+                }
+                let y = (self.y + u as isize) as usize;
+                let weights: [V; K] =
+                    std::array::from_fn(|v| V::load(self.of.weight.as_ptr().add((u * K + v) * c + channel)));
+                for i in 0..(N - 1) * S + K {
+                    if !WHOLE && (i < before || i >= end) {
+                        continue;
+                    }
+                    let value = V::load(self.x.add((y * w + j * S + i - self.left) * c + channel));
+                    for (n, sum) in sums.iter_mut().enumerate() {
+                        if i >= n * S && i - n * S < K {
+                            *sum = sum.fma(value, weights[i - n * S]);
+                        }
                     }
                 }
             }
-        }
-        for (n, sum) in sums.into_iter().enumerate() {
-            self.finish(sum, j + n, channel);
-        }
-    }
-
-    /// The output `j`, whose window reaches over the row's ends.
-    #[inline(always)]
-    unsafe fn edge<V: Lanes, const K: usize>(
-        &self,
-        j: usize,
-        channel: usize,
-        (first_row, end_row): (usize, usize),
-        weights: &[[V; K]; K],
-    ) {
-        let [_, w, c] = self.size;
-        let mut sum = V::load(self.of.bias.as_ptr().add(channel));
-        for u in 0..K {
-            if u < first_row || u >= end_row {
-                continue;
-            }
-            let y = (self.y + u as isize) as usize;
-            for (v, &weight) in weights[u].iter().enumerate() {
-                let column = j * self.of.stride + v;
-                if column >= self.left && column - self.left < w {
-                    let value = V::load(self.x.add((y * w + column - self.left) * c + channel));
-                    sum = sum.fma(value, weight);
-                }
+            for (n, sum) in sums.into_iter().enumerate() {
+                self.finish(sum, j + n, channel);
             }
         }
-        self.finish(sum, j, channel);
+        N
     }
 
     /// Windows of any size.

@@ -16,5 +16,5 @@ mod warp;
 
 pub use conv::{Activation, Conv, Padding, Shape};
 pub use pool::{enlarge_add, max_pool, mean};
-pub use threads::{threads, together};
+pub use threads::{one_by_one, threads, together};
 pub use warp::warp;

@@ -2,6 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::conv::is_fast;
 use crate::error::{Error, Result};
 
 /// Sets how many threads compute; the first call counts, and must come before the first computation.
@@ -24,6 +28,23 @@ pub fn together<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| work())
 }
 
+/// What a network makes of pictures (batch, ...), one picture at a time on each thread: (batch, ...).
+///
+/// What one layer has written is then still in the cache when the next one reads it. That pays where the weights, which
+/// each picture reads again, are small beside what the layers write; elsewhere, and on other devices, a batch should
+/// go through the layers as a whole.
+///
+/// # Errors
+/// What the network says.
+pub fn one_by_one(pictures: &Tensor, net: impl Fn(&Tensor) -> Result<Tensor> + Sync) -> Result<Tensor> {
+    let batch = pictures.dim(0)?;
+    if batch <= 1 || !is_fast(pictures) {
+        return net(pictures);
+    }
+    let each = (0..batch).into_par_iter().map(|n| net(&pictures.narrow(0, n, 1)?));
+    Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
+}
+
 /// Runs `work` for 0 .. `jobs` on all threads; each takes the next one when it is free.
 pub(super) fn each(jobs: usize, work: impl Fn(usize) + Sync) {
     let helpers = rayon::current_num_threads().min(jobs);
@@ -43,4 +64,28 @@ fn fan_out(helpers: usize, work: &(impl Fn() + Sync)) {
         return work();
     }
     rayon::join(|| fan_out(helpers / 2, work), || fan_out(helpers - helpers / 2, work));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn pictures_that_go_one_by_one_come_back_in_their_order() {
+        let pictures = Tensor::arange(0f32, 60.0, &Device::Cpu).unwrap().reshape((5, 3, 4)).unwrap();
+        for pictures in
+            [&pictures, &pictures.to_dtype(DType::F64).unwrap(), &pictures.narrow(0, 0, 0).unwrap()]
+        {
+            let sum = |x: &Tensor| Ok(x.sum(2)?);
+            let [one_by_one, at_once] = [one_by_one(pictures, sum).unwrap(), sum(pictures).unwrap()]
+                .map(|sums| sums.to_dtype(DType::F64).unwrap().to_vec2::<f64>().unwrap());
+            assert_eq!(one_by_one, at_once);
+        }
+        let refused = one_by_one(&pictures, |x| match x.to_vec3::<f32>()?[0][0][0] {
+            36.0 => Err(Error::new("the fourth is refused")),
+            _ => Ok(x.clone()),
+        });
+        assert!(refused.unwrap_err().line().contains("the fourth"));
+    }
 }

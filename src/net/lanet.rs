@@ -7,8 +7,7 @@ use super::{Backbone, Input, MobileNet, Model, ResNet, mobilenet};
 use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Expression};
 use crate::frame::Image;
-use crate::kernels::mean;
-use crate::kernels::together;
+use crate::kernels::{mean, one_by_one, together};
 
 /// A layer whose output becomes features: its means over the cells of a grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,16 +161,18 @@ pub fn weight_name(stage: usize) -> String {
 /// # Errors
 /// Pictures that the backbone refuses, or a stage that it does not have.
 pub fn features(backbone: &MobileNet, pools: &[Pool], pictures: &Tensor) -> Result<Tensor> {
-    let stages = backbone.stages(pictures)?;
-    let parts = pools
-        .iter()
-        .map(|pool| {
-            let stage = pool.stage.checked_sub(1).and_then(|i| stages.get(i));
-            let stage = stage.ok_or_else(|| Error::new(format!("there is no stage {}", pool.stage)))?;
-            grid_means(stage, pool.grid)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Tensor::cat(&parts, 1)?)
+    one_by_one(pictures, |picture| {
+        let stages = backbone.stages(picture)?;
+        let parts = pools
+            .iter()
+            .map(|pool| {
+                let stage = pool.stage.checked_sub(1).and_then(|i| stages.get(i));
+                let stage = stage.ok_or_else(|| Error::new(format!("there is no stage {}", pool.stage)))?;
+                grid_means(stage, pool.grid)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::cat(&parts, 1)?)
+    })
 }
 
 /// (batch, channels, height, width) to (batch, channels x grid x grid): the means over cells that share the
@@ -179,7 +180,7 @@ pub fn features(backbone: &MobileNet, pools: &[Pool], pictures: &Tensor) -> Resu
 fn grid_means(x: &Tensor, grid: usize) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
     if grid == 1 {
-        return Ok(x.mean((2, 3))?);
+        return mean(x);
     }
     let span = |i: usize, size: usize| i * size / grid..((i + 1) * size).div_ceil(grid);
     let mut shares = vec![0f32; height * width * grid * grid];
