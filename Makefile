@@ -35,3 +35,4 @@ media: setup
 
 golden: setup media
 	@scripts/python.sh scripts/make_golden.py
+	@python3 scripts/group_photos.py

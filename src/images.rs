@@ -192,17 +192,23 @@ fn bgr_from_picture(picture: &DynamicImage) -> Image {
 /// # Errors
 /// Another extension; a file that exists (unless `overwrite`), a missing folder, a full disk.
 pub fn write(path: &Path, image: &Image, overwrite: bool) -> Result<()> {
-    let format = match extension(path).as_deref() {
-        Some("png") => ImageFormat::Png,
-        Some("jpg" | "jpeg") => ImageFormat::Jpeg,
-        _ => {
-            return Err(Error::usage(format!("'{}' cannot be written", path.display()))
-                .advice("pictures are written as .png or .jpg"));
-        }
-    };
+    let format = format_of(path)?;
     let part = Part::create(path, overwrite)?;
     encode(part.path(), format, image).with_context(|| format!("cannot write '{}'", path.display()))?;
     part.finish()
+}
+
+/// How [`write`] writes a file of this name.
+///
+/// # Errors
+/// An extension that is neither PNG's nor JPEG's.
+pub fn format_of(path: &Path) -> Result<ImageFormat> {
+    match extension(path).as_deref() {
+        Some("png") => Ok(ImageFormat::Png),
+        Some("jpg" | "jpeg") => Ok(ImageFormat::Jpeg),
+        _ => Err(Error::usage(format!("'{}' cannot be written", path.display()))
+            .advice("pictures are written as .png or .jpg")),
+    }
 }
 
 fn encode(path: &Path, format: ImageFormat, image: &Image) -> image::ImageResult<()> {

@@ -6,8 +6,8 @@ mod config;
 
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 use lanet_live::error::Error;
 
 use commands::{Cli, Outcome};
@@ -23,13 +23,16 @@ fn main() -> ExitCode {
         let _ = Cli::command().print_help();
         return ExitCode::SUCCESS;
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+    let cli = match commands::parse(std::env::args_os().collect()) {
+        Ok(Ok(cli)) => cli,
+        Ok(Err(error)) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => return fail(&wrong_use(&error)),
+        Ok(Err(error)) => {
+            return fail(&Error::usage(what_is_wrong(&error)).advice("see lanet-live --help"));
+        }
+        Err(error) => return fail(&error),
     };
     match commands::run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -39,19 +42,19 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &Error) -> ExitCode {
-    eprintln!("lanet-live: {}", error.line());
+    commands::tell(&format!("lanet-live: {}", error.line()));
     ExitCode::from(if error.is_usage() { 2 } else { 1 })
 }
 
 /// Clap's message as one line: what is wrong, and its tip if it has one.
-fn wrong_use(error: &clap::Error) -> Error {
+fn what_is_wrong(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let lines = text
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let what = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    Error::usage(what.trim_start_matches("error: ")).advice("see lanet-live --help")
+    what.trim_start_matches("error: ").to_owned()
 }
 
 /// FFmpeg under OpenCV and Qt under its window write to standard error, and Candle's own threads spin beside ours,

@@ -1,6 +1,7 @@
 //! Draws faces and what they express on the frame itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::canvas::{Canvas, Colour};
@@ -51,6 +52,8 @@ pub fn colour(expression: Expression) -> Colour {
 #[derive(Debug, Default)]
 pub struct Overlay {
     hidden: BTreeMap<u64, (Duration, Rect)>,
+    /// Where they were seen.
+    source: Option<Arc<str>>,
 }
 
 impl Overlay {
@@ -92,6 +95,11 @@ impl Overlay {
 
     fn hide(&mut self, image: &mut Image, reading: &Reading) {
         let now = reading.frame.time;
+        // What was seen elsewhere is not here.
+        if self.source.as_ref() != Some(&reading.frame.source) {
+            self.source = Some(reading.frame.source.clone());
+            self.hidden.clear();
+        }
         for face in &reading.faces {
             self.hidden.insert(face.face.track, (now, face.face.bounds.scaled(1.3)));
         }
@@ -212,5 +220,10 @@ mod tests {
         assert!(!stripes(&overlay.draw(&reading(1, 0), style).unwrap()));
         assert!(!stripes(&overlay.draw(&reading(0, 1), style).unwrap()));
         assert!(stripes(&overlay.draw(&reading(0, 3), style).unwrap()));
+        // In another picture of the same time nobody is hidden for its sake.
+        overlay.draw(&reading(1, 3), style).unwrap();
+        let mut other = reading(0, 3);
+        other.frame.source = "another".into();
+        assert!(stripes(&overlay.draw(&other, style).unwrap()));
     }
 }

@@ -130,6 +130,46 @@ fn a_configuration_is_laid_under_the_options() {
     // It exists now, so it is refused, and then replaced.
     assert_eq!(lanet_live(&folder, "--config c.toml").status.code(), Some(1));
     assert!(lanet_live(&folder, "--config c.toml -y").status.success());
+    // Whoever names an input does not want the file's camera; a switch is a key like any other.
+    fs::write(folder.path("camera.toml"), "camera = 0\nquiet = true\nsmoothing = 0\n").unwrap();
+    let output = lanet_live(&folder, "--config camera.toml --smoothing 1 --input grey.png --results -");
+    assert_eq!(lines(&output).len(), 1);
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_is_smoothed_is_a_course_of_time_and_not_a_heap_of_pictures() {
+    let (folder, Some(one), Some(other)) =
+        (Scratch::new(), media("multi_face.jpg"), media("single_face.jpg"))
+    else {
+        return;
+    };
+    fs::create_dir(folder.path("in")).unwrap();
+    fs::copy(one, folder.path("in/1.jpg")).unwrap();
+    fs::copy(other, folder.path("in/2.jpg")).unwrap();
+    let [plain, smoothed] =
+        ["0", "5"].map(|s| lines(&lanet_live(&folder, &format!("--input in --results - --smoothing {s}"))));
+    assert_eq!(plain, smoothed);
+}
+
+#[test]
+fn pictures_of_every_kind_are_drawn_and_none_is_lost() {
+    let folder = Scratch::new();
+    for name in ["a", "b", "both"] {
+        fs::create_dir(folder.path(name)).unwrap();
+    }
+    let grey = Image::filled(40, 30, [90; 3]);
+    let (rgb, size) = (grey.pixels(), (grey.width() as u32, grey.height() as u32));
+    for name in ["a/1.bmp", "a/2.tiff", "a/3.webp", "a/4.png", "b/4.png"] {
+        image::save_buffer(folder.path(name), rgb, size.0, size.1, image::ColorType::Rgb8).unwrap();
+    }
+    assert!(lanet_live(&folder, "--input a --output out").status.success());
+    assert!(["1.png", "2.png", "3.png", "4.png"].iter().all(|n| folder.path("out").join(n).exists()));
+    // Again, they are there; and two of one name cannot lie in one folder.
+    assert_eq!(lanet_live(&folder, "--input a --output out").status.code(), Some(1));
+    let output = lanet_live(&folder, "--input ?/4.png --output both");
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert_eq!(fs::read_dir(folder.path("both")).unwrap().count(), 0);
 }
 
 #[test]
@@ -158,7 +198,12 @@ fn an_interrupt_keeps_what_was_finished_and_playable() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    // Until something of the video has been written.
+    let begun = || fs::metadata(folder.path(".o.part.mp4")).is_ok_and(|file| file.len() > 0);
+    let patience = std::time::Instant::now();
+    while !begun() && patience.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));

@@ -46,6 +46,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         return Err(Error::new(format!("'{}' exists already", options.output.display()))
             .advice("choose another --output, or allow overwriting with -y"));
     }
+    net::card::may_become_model(&options.output)?;
     let device = options.device.parse::<Choice>()?.open()?;
     let start = start(options, &device)?;
     let mut data = Dataset::open(&options.data)?;

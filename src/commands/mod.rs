@@ -14,12 +14,13 @@ mod train;
 #[cfg(feature = "capture")]
 mod watch;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use lanet_live::error::{Context, Error, Result};
 
 /// Real-time facial-expression recognition on your own machine: webcam, video files and pictures.
@@ -63,9 +64,14 @@ impl Talk {
     /// Says a line on standard error, unless it should be quiet.
     pub fn say(self, line: &str) {
         if !self.quiet {
-            eprintln!("{line}");
+            tell(line);
         }
     }
+}
+
+/// Says a line on standard error; that nobody reads it is no failure.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[derive(Debug, Subcommand)]
@@ -123,6 +129,20 @@ impl Stop {
     }
 }
 
+/// What the command line asks for, over the configuration that it names.
+pub fn parse(arguments: Vec<OsString>) -> Result<clap::error::Result<Cli>> {
+    let cli = Cli::try_parse_from(&arguments);
+    #[cfg(feature = "capture")]
+    if let Ok(Cli { config: Some(file), watch, .. }) = &cli {
+        // Whoever names an input does not want that of the configuration.
+        let left_out = if watch.has_input() { &["camera", "input"][..] } else { &[] };
+        let command = Cli::command().args_override_self(true);
+        let arguments = crate::config::lay_under(&command, file, &arguments, left_out)?;
+        return Ok(command.try_get_matches_from(arguments).and_then(|m| Cli::from_arg_matches(&m)));
+    }
+    Ok(cli)
+}
+
 /// Runs what the command line asks for.
 pub fn run(cli: Cli) -> Result<Outcome> {
     let stop = Stop::on_interrupt()?;
@@ -144,11 +164,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
 
 #[cfg(feature = "capture")]
 fn watch(cli: Cli, stop: &Stop) -> Result<Outcome> {
-    let options = match &cli.config {
-        Some(file) => crate::config::lay_over(&cli.watch, file)?,
-        None => cli.watch,
-    };
-    watch::run(&options, cli.talk, stop)
+    watch::run(&cli.watch, cli.talk, stop)
 }
 
 #[cfg(not(feature = "capture"))]

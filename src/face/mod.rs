@@ -201,7 +201,8 @@ impl FaceFinder {
             others.extend(View::tiles(image, side));
         }
         let (count, first) = (others.len(), self.memory.view);
-        let now = if self.options.still { count } else { count.min(VIEWS_IN_TURN) };
+        let everywhere = self.options.still || self.options.interval <= 1;
+        let now = if everywhere { count } else { count.min(VIEWS_IN_TURN) };
         self.memory.view = (first + now) % count;
         let chosen = (first..first + now).map(|n| others[n % count]);
         std::iter::once(View::whole(image)).chain(chosen).collect()

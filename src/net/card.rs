@@ -169,8 +169,12 @@ impl Model {
         let card = Card { fingerprint: fingerprint(&bytes), ..self.card.clone() };
         let text = toml::to_string(&card).with_context(failed)?;
 
-        let fresh = folder.with_extension("part");
-        let old = folder.with_extension("old");
+        let Some(name) = folder.file_name() else {
+            return Err(Error::usage(failed()).advice("give the folder a name"));
+        };
+        may_become_model(folder)?;
+        let beside = |what: &str| folder.with_file_name(format!(".{}.{what}", name.to_string_lossy()));
+        let (fresh, old) = (beside("part"), beside("old"));
         let _ = fs::remove_dir_all(&fresh);
         fs::create_dir_all(&fresh).with_context(failed)?;
         fs::write(fresh.join("weights.safetensors"), bytes).with_context(failed)?;
@@ -206,6 +210,20 @@ impl Model {
         names.sort_unstable();
         names
     }
+}
+
+/// Refuses a folder that holds anything but a model: [`Model::save`] replaces the whole of it.
+///
+/// # Errors
+/// Such a folder, or a file of that name.
+pub fn may_become_model(folder: &Path) -> Result<()> {
+    let parts = ["card.toml", "weights.safetensors", "calibration.toml"];
+    let is_part = |entry: fs::DirEntry| parts.iter().any(|part| entry.file_name() == *part);
+    if !folder.exists() || fs::read_dir(folder).is_ok_and(|entries| entries.flatten().all(is_part)) {
+        return Ok(());
+    }
+    Err(Error::new(format!("'{}' holds more than a model, and is not replaced", folder.display()))
+        .advice("choose another folder"))
 }
 
 /// SHA-256 in hexadecimal.
@@ -261,6 +279,10 @@ mod tests {
             assert_eq!(back.tensor("w").unwrap().to_vec1::<f32>().unwrap(), [1.0, 2.0, 0.5]);
             assert!(back.tensor("v").unwrap_err().line().contains("'v'"));
         }
+        fs::write(folder.join("diary.txt"), "mine").unwrap();
+        assert!(model().save(&folder, DType::F16).unwrap_err().line().contains("not replaced"));
+        fs::remove_file(folder.join("diary.txt")).unwrap();
+        assert!(model().save(Path::new(".."), DType::F16).unwrap_err().is_usage());
         let path = folder.join("weights.safetensors");
         let mut bytes = fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;

@@ -52,6 +52,7 @@ pub struct Reader {
     turn: u32,
     start: Duration,
     stop: Option<Duration>,
+    unwanted: Box<dyn Fn() -> bool + Send>,
     next: u64,
     last: Option<Duration>,
     /// Times of frames to come, once OpenCV gives none any more.
@@ -104,7 +105,9 @@ impl Reader {
             std::mem::swap(&mut width, &mut height);
         }
         let rate = Some(get(CAP_PROP_FPS)).filter(|rate| (0.1..=1000.0).contains(rate)).unwrap_or(USUAL_RATE);
-        let counted = Some(get(CAP_PROP_FRAME_COUNT)).filter(|n| *n >= 1.0 && path.is_some());
+        // A recording that is served over HTTP has an end as a file has.
+        let recorded = path.is_some() || source.starts_with("http");
+        let counted = Some(get(CAP_PROP_FRAME_COUNT)).filter(|n| *n >= 1.0 && recorded);
         let end = probe.end.or(counted.map(|n| Duration::from_secs_f64(n / rate)));
         Ok(Self {
             capture,
@@ -116,6 +119,7 @@ impl Reader {
             turn,
             start: Duration::ZERO,
             stop: None,
+            unwanted: Box::new(|| false),
             next: 0,
             last: None,
             due: None,
@@ -128,6 +132,11 @@ impl Reader {
     /// Gives only the frames with time stamps from `start` on and before `stop`, with their own numbers.
     pub fn between(self, start: Duration, stop: Option<Duration>) -> Self {
         Self { start, stop, ..self }
+    }
+
+    /// Ends the frames when `stop` says so, also while those before the start are passed over.
+    pub fn until(self, stop: impl Fn() -> bool + Send + 'static) -> Self {
+        Self { unwanted: Box::new(stop), ..self }
     }
 
     /// What is known before the frames are read.
@@ -220,6 +229,9 @@ impl Iterator for Reader {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.ended {
+            if (self.unwanted)() {
+                return None;
+            }
             let asked = Instant::now();
             if !self.capture.grab().unwrap_or(false) {
                 self.ended = true;

@@ -19,17 +19,18 @@ use lanet_live::overlay::Style;
 use lanet_live::reader::{Reader, Reading};
 use lanet_live::video;
 use lanet_live::warning::Warnings;
-use serde::{Deserialize, Serialize};
 
 use super::bar::Bar;
-use super::{Outcome, Stop, Talk};
+use super::{Outcome, Stop, Talk, tell};
 use outputs::Outputs;
 use report::Report;
 use screen::Screen;
 
+/// As many faces as `--max-faces` allows.
+const MOST_FACES: u64 = 256;
+
 /// What goes in, what comes out, and how.
-#[derive(Debug, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[derive(Debug, Default, Args)]
 pub struct Options {
     /// Watch a camera: its number, its path (/dev/video0) or a part of its name
     #[arg(long, value_name = "CAMERA", conflicts_with = "input")]
@@ -62,7 +63,7 @@ pub struct Options {
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// Read at most this many faces; those that are followed come first, then the surest [default: 16]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_FACES))]
     max_faces: Option<u64>,
     /// Open no window
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
@@ -88,8 +89,7 @@ pub struct Options {
 }
 
 /// How `--stats` speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum StatsFormat {
     Text,
     Json,
@@ -99,6 +99,13 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(seconds),
         _ => Err("a number of seconds, 0 or more, is needed".into()),
+    }
+}
+
+impl Options {
+    /// Whether they say what to watch.
+    pub fn has_input(&self) -> bool {
+        self.camera.is_some() || self.input.is_some()
     }
 }
 
@@ -113,19 +120,19 @@ struct Source {
     count: Option<u64>,
     /// Frames a second, if that is known.
     rate: Option<f64>,
-    /// The video file whose sound an output may keep.
-    file: Option<PathBuf>,
+    /// The files that are read: pictures, or the video whose sound an output may keep.
+    files: Vec<PathBuf>,
     warnings: Warnings,
 }
 
 /// Runs the main job.
 pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     video::quiet();
-    let source = open(options)?;
+    let source = open(options, stop)?;
     let outputs = Outputs::create(options, &source)?;
     let nothing_else = outputs.is_empty() && options.timeline.is_none();
     let windowed = !options.no_window.unwrap_or(!source.live && !nothing_else);
-    let mut screen = if windowed { Some(Screen::open(options, source.live)?) } else { None };
+    let mut screen = if windowed { Some(Screen::open(options, &source)?) } else { None };
     let (live, warnings) = (source.live, [source.warnings.clone(), outputs.warnings()]);
     let bar = Bar::new(
         Talk { no_progress: talk.no_progress || source.live, ..talk },
@@ -145,7 +152,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         report.summary(&written).iter().for_each(|line| talk.say(line));
     }
     if let Some(format) = options.stats {
-        eprintln!("{}", report.stats(format));
+        tell(&report.stats(format));
     }
     Ok(if stop.asked() { Outcome::Interrupted } else { Outcome::Done })
 }
@@ -153,11 +160,18 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
 /// Frames become scenes, scenes readings, each on a thread of its own.
 fn readings(options: &Options, source: Source, stop: &Stop) -> Result<Stream<Reading>> {
     let device = options.device.as_deref().unwrap_or("auto").parse::<Choice>()?.open()?;
-    let smoothing = options.smoothing.unwrap_or(if source.live { 0.3 } else { 0.0 });
+    // Pictures are independent of each other.
+    let usual = if source.live { 0.3 } else { 0.0 };
+    let smoothing = if source.pictures { 0.0 } else { options.smoothing.unwrap_or(usual) };
+    let usual = face::Options::default();
+    // Whoever hides faces wants all of them hidden, at once.
+    let blur = options.blur.unwrap_or(false);
+    let most = if blur { MOST_FACES } else { usual.max_faces as u64 };
     let finding = face::Options {
-        max_faces: options.max_faces.unwrap_or(16) as usize,
+        max_faces: options.max_faces.unwrap_or(most) as usize,
+        interval: if blur { 1 } else { usual.interval },
         still: source.pictures,
-        ..face::Options::default()
+        ..usual
     };
     let mut finder = FaceFinder::new(finding, &device)?;
     let mut reader = Reader::open(options.model.as_deref(), Duration::from_secs_f64(smoothing), &device)?;
@@ -205,10 +219,18 @@ fn show(
     // Without a single frame there is nothing to keep.
     let mut written = Vec::new();
     if report.frames() > 0 {
-        written = outputs.finish()?;
+        // Each file is finished whatever became of the others; the first failure is the one that is told.
+        let mut note = |target: String, finished: Result<()>| match finished {
+            Ok(()) => written.push(target),
+            Err(error) => {
+                failure.get_or_insert(error);
+            }
+        };
+        outputs.finish(&mut note);
         if let Some(path) = &options.timeline {
-            images::write(path, &report.timeline().picture()?, options.overwrite.unwrap_or(false))?;
-            written.push(path.display().to_string());
+            let picture = report.timeline().picture();
+            let overwrite = options.overwrite.unwrap_or(false);
+            note(path.display().to_string(), picture.and_then(|p| images::write(path, &p, overwrite)));
         }
     } else if failure.is_none() && !stop.asked() {
         failure =
@@ -217,7 +239,7 @@ fn show(
     failure.map_or(Ok(written), Err)
 }
 
-fn open(options: &Options) -> Result<Source> {
+fn open(options: &Options, stop: &Stop) -> Result<Source> {
     if let Some(camera) = &options.camera {
         for (given, name) in [(options.start.is_some(), "--start"), (options.end.is_some(), "--end")] {
             if given {
@@ -232,7 +254,7 @@ fn open(options: &Options) -> Result<Source> {
             pictures: false,
             live: true,
             count: options.frames,
-            file: None,
+            files: Vec::new(),
             warnings: Warnings::default(),
         });
     }
@@ -244,7 +266,10 @@ fn open(options: &Options) -> Result<Source> {
         return Err(Error::usage("--end must be later than --start"));
     }
     let video = |video: video::Reader, file: Option<PathBuf>| {
-        let video = video.between(Duration::from_secs_f64(start), end.map(Duration::from_secs_f64));
+        let stop = stop.clone();
+        let video = video
+            .between(Duration::from_secs_f64(start), end.map(Duration::from_secs_f64))
+            .until(move || stop.asked());
         let info = video.info().clone();
         let live = file.is_none() && info.frames.is_none();
         Source {
@@ -255,7 +280,7 @@ fn open(options: &Options) -> Result<Source> {
             live,
             count: frames_between(options, &info),
             rate: Some(info.rate),
-            file,
+            files: file.into_iter().collect(),
         }
     };
     Ok(match images::expand(input)? {
@@ -263,7 +288,7 @@ fn open(options: &Options) -> Result<Source> {
         Input::Address(address) => video(video::Reader::connect(&address)?, None),
         Input::Images(paths) => {
             let count = paths.len() as u64;
-            let images = Images::new(paths);
+            let images = Images::new(paths.clone());
             Source {
                 warnings: images.warnings(),
                 frames: Box::new(images),
@@ -272,7 +297,7 @@ fn open(options: &Options) -> Result<Source> {
                 live: false,
                 count: Some(options.frames.map_or(count, |n| n.min(count))),
                 rate: None,
-                file: None,
+                files: paths,
             }
         }
     })

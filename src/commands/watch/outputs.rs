@@ -1,5 +1,6 @@
 //! Everything that is written while frames pass: readings as data, and pictures with readings drawn on them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use lanet_live::error::{Context, Error, Result};
@@ -35,11 +36,13 @@ impl Outputs {
     pub fn create(options: &Options, source: &Source) -> Result<Self> {
         let overwrite = options.overwrite.unwrap_or(false);
         if let Some(path) = &options.timeline {
-            // Made and dropped again: whatever speaks against it is said now, not after the work.
-            drop(Part::create(path, overwrite)?);
+            check_picture(path, source, overwrite)?;
         }
         let results = match &options.results {
-            Some(target) => Some((Results::create(target, overwrite)?, target.clone())),
+            Some(target) => {
+                refuse_inputs(Path::new(target), source)?;
+                Some((Results::create(target, overwrite)?, target.clone()))
+            }
             None => None,
         };
         let drawing = match &options.output {
@@ -75,52 +78,79 @@ impl Outputs {
             Drawing::Video(writer) => writer.write(&image, reading.frame.time)?,
             Drawing::File => images::write(path, &image, self.overwrite)?,
             Drawing::Folder => {
-                let source = Path::new(&*reading.frame.source);
-                let name = source.file_name().ok_or_else(|| Error::new("a picture has no name"))?;
+                let name = drawn_name(Path::new(&*reading.frame.source));
                 images::write(&path.join(name), &image, self.overwrite)?;
             }
         }
         Ok(true)
     }
 
-    /// Gives every file its name; tells what was written.
-    pub fn finish(self) -> Result<Vec<String>> {
-        let mut written = Vec::new();
+    /// Gives every file its name, and notes of each what became of it.
+    pub fn finish(self, note: &mut impl FnMut(String, Result<()>)) {
         if let Some((drawing, path)) = self.drawing {
-            if let Drawing::Video(writer) = drawing {
-                writer.finish()?;
-            }
-            written.push(path.display().to_string());
+            let finished = if let Drawing::Video(writer) = drawing { writer.finish() } else { Ok(()) };
+            note(path.display().to_string(), finished);
         }
         if let Some((results, target)) = self.results {
-            results.finish()?;
-            if target != "-" {
-                written.push(target);
+            match results.finish() {
+                Ok(()) if target == "-" => {}
+                finished => note(target, finished),
             }
         }
-        Ok(written)
     }
+}
+
+/// Refuses a picture that could not be written, now instead of after the work.
+fn check_picture(path: &Path, source: &Source, overwrite: bool) -> Result<()> {
+    images::format_of(path)?;
+    refuse_inputs(path, source)?;
+    // Made and dropped again.
+    Part::create(path, overwrite).map(drop)
+}
+
+/// Refuses a file that is read in this run.
+fn refuse_inputs(path: &Path, source: &Source) -> Result<()> {
+    let Ok(real) = path.canonicalize() else { return Ok(()) };
+    if source.files.iter().any(|file| file.canonicalize().is_ok_and(|file| file == real)) {
+        return Err(Error::usage(format!("'{}' would be both read and written", path.display()))
+            .advice("choose another name for what is written"));
+    }
+    Ok(())
+}
+
+/// What the drawn picture of a file is called: as the file, as PNG where its kind is not written.
+fn drawn_name(source: &Path) -> PathBuf {
+    let name = PathBuf::from(source.file_name().unwrap_or_default());
+    if images::format_of(&name).is_ok() { name } else { name.with_extension("png") }
 }
 
 fn drawing(path: &Path, source: &Source, options: &Options, overwrite: bool) -> Result<Drawing> {
     if !source.pictures {
         let settings = Settings {
             rate: source.rate.unwrap_or(25.0),
-            source: source.file.clone(),
+            source: source.files.first().cloned(),
             trimmed: options.start.is_some(),
             overwrite,
             encoder: Encoder::find(),
         };
         return Ok(Drawing::Video(Box::new(Writer::create(path, settings)?)));
     }
-    if source.count == Some(1) && path.extension().is_some() && !path.is_dir() {
-        // Made and dropped again: whatever speaks against it is said now, not after the work.
-        drop(Part::create(path, overwrite)?);
+    if source.files.len() == 1 && path.extension().is_some() && !path.is_dir() {
+        check_picture(path, source, overwrite)?;
         return Ok(Drawing::File);
     }
-    let input = options.input.as_deref().map(Path::new);
-    if input.is_some_and(|input| input.canonicalize().ok() == path.canonicalize().ok()) && path.exists() {
-        return Err(Error::usage("the output folder is the input folder").advice("choose another --output"));
+    let mut names = BTreeSet::new();
+    for file in &source.files {
+        let target = path.join(drawn_name(file));
+        refuse_inputs(&target, source)?;
+        if target.exists() && !overwrite {
+            return Err(Error::new(format!("'{}' exists already", target.display()))
+                .advice("choose another folder, or allow overwriting with -y"));
+        }
+        if let Some(target) = names.replace(target) {
+            return Err(Error::usage(format!("two pictures would be written as '{}'", target.display()))
+                .advice("read one folder at a time"));
+        }
     }
     if !path.exists() {
         std::fs::create_dir(path).with_context(|| format!("the folder {} cannot be made", path.display()))?;

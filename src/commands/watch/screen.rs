@@ -1,6 +1,6 @@
 //! The window: what is seen, with keys to change how.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lanet_live::error::Result;
@@ -9,7 +9,7 @@ use lanet_live::overlay::{Overlay, Style, banner};
 use lanet_live::reader::Reading;
 use lanet_live::window::{Display, Key, Window};
 
-use super::{Options, Stop, style};
+use super::{Options, Source, Stop, style, tell};
 
 /// A window and how it shows readings.
 pub struct Screen {
@@ -17,6 +17,8 @@ pub struct Screen {
     overlay: Overlay,
     style: Style,
     live: bool,
+    /// Whether the frames are independent pictures: each stays until a key is pressed.
+    pictures: bool,
     /// When the first frame was shown, and its time: a file plays no faster than it was filmed.
     began: Option<(Instant, Duration)>,
     shown: Option<Instant>,
@@ -29,20 +31,23 @@ impl Screen {
     ///
     /// # Errors
     /// There is no display.
-    pub fn open(options: &Options, live: bool) -> Result<Self> {
+    pub fn open(options: &Options, source: &Source) -> Result<Self> {
         let display = Display::from_environment(|name| std::env::var(name).ok());
         let window = Window::open("lanet-live", &display)?;
         let style = style(options, options.camera.is_some());
-        Ok(Self { window, overlay: Overlay::default(), style, live, began: None, shown: None, pace: 0.0 })
+        let Source { live, pictures, .. } = *source;
+        let overlay = Overlay::default();
+        Ok(Self { window, overlay, style, live, pictures, began: None, shown: None, pace: 0.0 })
     }
 
     /// Shows a reading; false when the user has seen enough.
     pub fn show(&mut self, reading: Reading, stop: &Stop) -> Result<bool> {
         self.keep_pace(reading.frame.time);
-        let mut paused = false;
+        let mut paused = self.pictures;
         loop {
             let mut image = self.overlay.draw(&reading, self.style)?;
             let state = match (paused, self.live) {
+                (true, _) if self.pictures => "SPACE next, Q quit".to_owned(),
                 (true, _) => "PAUSED".to_owned(),
                 (false, true) => format!("LIVE {:.0} frames/s", 1.0 / self.pace.max(1e-3)),
                 (false, false) => format!("{:.1} s", reading.frame.time.as_secs_f64()),
@@ -56,9 +61,11 @@ impl Screen {
                 Some(Key::Landmarks) => self.style.landmarks = !self.style.landmarks,
                 Some(Key::Blur) => self.style.blur = !self.style.blur,
                 Some(Key::Screenshot) => {
-                    let name = format!("lanet-live-{:06}.png", reading.frame.index);
-                    // Without the banner.
-                    images::write(Path::new(&name), &self.overlay.draw(&reading, self.style)?, true)?;
+                    // Without the banner; the run goes on also where no picture can be written.
+                    let image = self.overlay.draw(&reading, self.style)?;
+                    if let Err(error) = images::write(&free_name(reading.frame.index), &image, false) {
+                        tell(&format!("lanet-live: {}", error.line()));
+                    }
                 }
                 None => {}
             }
@@ -85,4 +92,13 @@ impl Screen {
             std::thread::sleep(due.saturating_duration_since(now).min(Duration::from_secs(5)));
         }
     }
+}
+
+/// A name in this folder that no file has.
+fn free_name(frame: u64) -> PathBuf {
+    let name = |n: u32| match n {
+        1 => PathBuf::from(format!("lanet-live-{frame:06}.png")),
+        n => PathBuf::from(format!("lanet-live-{frame:06}-{n}.png")),
+    };
+    (1..).map(name).find(|name| !name.exists()).unwrap_or_default()
 }
