@@ -30,8 +30,9 @@ run() {
         resume=
         [ -f "$out/run.safetensors" ] && resume=--resume
         "$lanet" train --data "$shards" --split-valid valid-a --split-report valid-b --start "$start" --output "$out" \
-            "$@" $resume --no-progress 2>&1 | tee -a "$runs/$name.log"
-        [ -d "$out/best" ] && touch "$out/done"
+            "$@" $resume --no-progress >>"$runs/$name.log" 2>&1
+        touch "$out/done"
+        tail -n 1 "$runs/$name.log"
     fi
 }
 

@@ -125,6 +125,49 @@ fn a_classifier_learns_from_folders_of_pictures_the_same_each_time_and_is_evalua
 }
 
 #[test]
+fn the_whole_method_runs_from_shards_is_resumed_and_loses_nothing() {
+    let folder = Scratch::new();
+    painted_data(&folder.path("data"));
+    fs::write(folder.path("data/anger/broken.png"), "no picture").unwrap();
+    let done = |arguments: &str| {
+        let (success, _, said) = lanet_live(&folder, arguments);
+        assert!(success, "{arguments}: {said}");
+        said
+    };
+    assert!(done("prepare --data data --output shards").contains("broken.png"));
+    // Shards may lie in the folder of their own table.
+    let table = fs::read(folder.path("shards/labels.csv")).unwrap();
+    fs::create_dir(folder.path("both")).unwrap();
+    fs::write(folder.path("both/labels.csv"), &table).unwrap();
+    lanet_live(&folder, "prepare --data both --output both");
+    assert_eq!(fs::read(folder.path("both/labels.csv")).unwrap(), table);
+
+    let train = "train --data shards --size 32 --batch 8 --neighbours 3 --queue 64 --output";
+    let said = done(&format!("{train} run --epochs 1 --seed 5"));
+    assert!(said.contains("epoch   1:"), "{said}");
+    let (success, _, said) = lanet_live(&folder, &format!("{train} run"));
+    assert!(!success && said.contains("holds a run already"), "{said}");
+    // A run that is over has nothing left to do, whatever is said now; its models stay as they are.
+    let card = fs::read_to_string(folder.path("run/best/card.toml")).unwrap();
+    done(&format!("{train} run --epochs 7 --resume"));
+    assert_eq!(fs::read_to_string(folder.path("run/best/card.toml")).unwrap(), card);
+    assert!(card.contains("learnt from shards, labels: votes; started from random weights"), "{card}");
+    for name in ["best/weights.safetensors", "last/calibration.toml", "run.safetensors", "metrics.csv"] {
+        assert!(folder.path("run").join(name).exists(), "{name}");
+    }
+    done("evaluate --data data --model run/best");
+
+    for (arguments, expected) in [
+        (format!("{train} none --freeze backbone --noise symmetric:0.3"), "--noise does not go with"),
+        (format!("{train} none --labels fer2013"), "no column 'fer2013'"),
+        (format!("{train} none --resume"), "run.safetensors"),
+    ] {
+        let (success, _, said) = lanet_live(&folder, &arguments);
+        assert!(!success && said.contains(expected), "{arguments}: {said}");
+    }
+}
+
+#[test]
 fn tables_of_labels_and_of_votes_are_read_and_their_faults_named() {
     let folder = Scratch::new();
     let open = |text: &str| {

@@ -101,8 +101,15 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let mut classifier = Classifier::new(Features::new(values, &targets)?, settings)?;
     let checked = checked.to_device(&device)?;
     let mut best: Option<(f64, usize, Model, Tensor)> = None;
+    let mut failure = None;
     while let Some(epoch) = classifier.next() {
-        let epoch = epoch?;
+        let epoch = match epoch {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        };
         let logits = classifier.logits(&checked)?;
         let accuracy = accuracy(&logits, &valid)?;
         talk.say(&format!(
@@ -114,10 +121,12 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
             best = Some((accuracy, epoch.number, classifier.model(&start, &options.layers)?, logits));
         }
         if stop.asked() {
-            return Ok(Outcome::Interrupted);
+            break;
         }
     }
-    let Some((accuracy, epoch, mut model, logits)) = best else { return Ok(Outcome::Done) };
+    // The best epoch is kept, however the learning ended.
+    let ended = |outcome| failure.map_or(Ok(outcome), Err);
+    let Some((accuracy, epoch, mut model, logits)) = best else { return ended(Outcome::Done) };
     describe(&mut model, options, &valid_name, accuracy, epoch);
     let card = model.save(&options.output, DType::F16)?;
     let logits = logits.flatten_all()?.to_vec1::<f32>()?;
@@ -126,7 +135,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     Calibration::fit(&card.fingerprint, &on, logits.as_chunks::<COUNT>().0, &truth)?
         .save(&options.output.join(CALIBRATION))?;
     talk.say(&format!("{}: epoch {epoch}, {accuracy:.4} of {valid_name} right", options.output.display()));
-    Ok(Outcome::Done)
+    ended(if stop.asked() { Outcome::Interrupted } else { Outcome::Done })
 }
 
 /// The model that is started from, seeing grey faces of the wanted size.

@@ -70,7 +70,10 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let failed = || format!("cannot write '{}'", table.display());
     if is_table {
         let source = if options.data.is_file() { options.data.clone() } else { options.data.join(TABLE) };
-        std::fs::copy(source, &table).with_context(failed)?;
+        // It may be the same file.
+        let part = Part::create(&table, true)?;
+        std::fs::copy(source, part.path()).with_context(failed)?;
+        part.finish()?;
     } else {
         let part = Part::create(&table, true)?;
         let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;

@@ -26,7 +26,7 @@ use lanet_live::train::noise::Noise;
 use lanet_live::train::optim::{Method, Schedule};
 use lanet_live::train::order::Order;
 use lanet_live::train::pictures::Augmentation;
-use lanet_live::train::recipe::Recipe;
+use lanet_live::train::recipe::{Recipe, check_device};
 use lanet_live::train::shards::shards;
 
 use super::bar::Bar;
@@ -194,9 +194,11 @@ fn parsed<T: FromStr<Err = Error>>(text: &str) -> std::result::Result<T, String>
 /// Learns.
 pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     if options.freeze == Some(Freeze::Backbone) {
+        options.check_classifier()?;
         return frozen::run(&options.classifier(), talk, stop);
     }
     let device = options.device.parse::<Choice>()?.open()?;
+    check_device(&device)?;
     let state = options.output.join(RUN);
     if !options.resume && state.exists() && !options.overwrite {
         return Err(Error::new(format!("'{}' holds a run already", options.output.display()))
@@ -209,10 +211,24 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     std::fs::create_dir_all(&options.output)
         .with_context(|| format!("the folder '{}' cannot be made", options.output.display()))?;
     let mut training = if options.resume {
+        talk.say(
+            "going on as the run began: other options than --data, --split-... and --labels do not count",
+        );
         Training::resume(&state, train, &device)?
     } else {
-        Training::begin(options.recipe(), train, options.start.as_deref().map(Path::new), &device)?
+        let start = options.start.as_deref().map(Path::new);
+        let mut training = Training::begin(options.recipe(), train, start, &device)?;
+        training.set_origin(options.origin());
+        // From here on there is something to resume, and an older run is gone.
+        training.save(&state)?;
+        training
     };
+    if training.recipe().frozen.is_some() && training.recipe().landmarks.is_none() {
+        talk.say(&match training.views() {
+            0 => "the frozen stages are computed in each step: fewer --views might be remembered".to_owned(),
+            views => format!("the frozen stages' outputs are remembered in {views} views"),
+        });
+    }
     let mut rows = Rows::open(&options.output.join(METRICS), training.epoch())?;
     let epochs = training.recipe().epochs;
     talk.say(&format!(
@@ -256,6 +272,8 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
                 };
                 rows.add(Row { epoch, rate, images, took, losses, judgement, reported })?;
                 training.save(&state)?;
+                #[cfg(feature = "capture")]
+                super::plot::save(&options.output.join("plot.png"), &rows.series())?;
                 let speed = images as f64 / took.as_secs_f64().max(1e-9);
                 let left =
                     began.0.elapsed().div_f64((epoch - began.1) as f64).mul_f64((epochs - epoch) as f64);
@@ -270,8 +288,6 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
             }
         }
     }
-    #[cfg(feature = "capture")]
-    super::plot::save(&options.output.join("plot.png"), &rows.series())?;
     if let Some(best) = training.best() {
         let folder = options.output.join("best");
         talk.say(&format!("{}: epoch {}, {:.4} of validation", folder.display(), best.epoch, best.score));
@@ -311,6 +327,29 @@ impl Options {
 }
 
 impl Options {
+    /// What is learnt and from where, for the card.
+    fn origin(&self) -> String {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let start = self.start.as_deref().map_or("random weights".into(), |start| name(Path::new(start)));
+        format!("learnt from {}, labels: {}; started from {start}", name(&self.data), self.labels)
+    }
+
+    /// Refuses what a classifier alone does not have.
+    fn check_classifier(&self) -> Result<()> {
+        let given = [
+            ("--labels", self.labels != "votes"),
+            ("--images", self.images.is_some()),
+            ("--noise", self.noise.is_some()),
+            ("--resume", self.resume),
+            ("--split-report", self.split_report.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(Error::usage(format!("{name} does not go with --freeze backbone"))
+                .advice("freeze all stages but the last instead, as in --freeze 12")),
+            None => Ok(()),
+        }
+    }
+
     /// Those of a classifier on a backbone that stays as it is.
     fn classifier(&self) -> frozen::Options {
         let usual = Settings::default();
@@ -357,7 +396,11 @@ fn lessons_of(
     let given = match options.labels.as_str() {
         "votes" => Given::Votes,
         "majority" => Given::Majority,
-        column => Given::column(&options.data, column)?.0,
+        column => {
+            let (given, unlabelled) = Given::column(&options.data, column)?;
+            tell_skipped(talk, &unlabelled, "lines");
+            given
+        }
     };
     let folder =
         if options.data.is_dir() { &options.data } else { options.data.parent().unwrap_or(Path::new("")) };
@@ -415,6 +458,13 @@ struct Lessons {
 fn judge(training: &Training, valid: &Lesson) -> Result<(Judgement, Vec<[f32; COUNT]>)> {
     let logits = training.answers(valid, JUDGED)?;
     let told: Vec<_> = logits.iter().map(|&logits| Distribution::softmax(logits)).collect();
+    if logits.iter().flatten().any(|x| !x.is_finite()) {
+        return Err(Error::new(format!(
+            "after epoch {} the network gives no numbers any more",
+            training.epoch()
+        ))
+        .advice("the models of the epochs before are kept; begin again with a lower --rate"));
+    }
     let confusion = Confusion::of(valid.truth.iter().copied().zip(told.iter().map(|told| told.top().0)));
     let judgement = Judgement {
         accuracy: confusion.accuracy(),
@@ -426,9 +476,6 @@ fn judge(training: &Training, valid: &Lesson) -> Result<(Judgement, Vec<[f32; CO
 
 fn model(training: &Training, options: &Options, judgement: &Judgement) -> Result<Model> {
     let recipe = training.recipe();
-    let data = options.data.file_name().unwrap_or_default().to_string_lossy();
-    let start = options.start.as_deref().and_then(|file| Path::new(file).file_name());
-    let start = start.map_or("random weights".into(), |name| name.to_string_lossy().into_owned());
     let float = |x: f64| toml::Value::Float((x * 1e4).round() / 1e4);
     let mut results = toml::Table::new();
     results.insert("accuracy on the part that chose the epoch".into(), float(judgement.accuracy));
@@ -439,7 +486,7 @@ fn model(training: &Training, options: &Options, judgement: &Judgement) -> Resul
         name: options.output.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         network: format!("lanet-{}", recipe.backbone.name()),
         description: "Tells eight facial expressions: the expression branch of LA-Net".into(),
-        origin: format!("learnt from {data}, labels: {}; started from {start}", options.labels),
+        origin: training.origin().to_owned(),
         licence: "unknown".into(),
         fingerprint: String::new(),
         input: recipe.input(),

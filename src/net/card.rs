@@ -218,7 +218,11 @@ impl Model {
 /// Such a folder, or a file of that name.
 pub fn may_become_model(folder: &Path) -> Result<()> {
     let parts = ["card.toml", "weights.safetensors", "calibration.toml"];
-    let is_part = |entry: fs::DirEntry| parts.iter().any(|part| entry.file_name() == *part);
+    // Hidden files are what a killed program or the system left.
+    let is_part = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        parts.iter().any(|part| name == *part) || name.to_string_lossy().starts_with('.')
+    };
     if !folder.exists() || fs::read_dir(folder).is_ok_and(|entries| entries.flatten().all(is_part)) {
         return Ok(());
     }

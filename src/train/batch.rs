@@ -278,7 +278,7 @@ pub(crate) mod tests {
     #[test]
     fn a_picture_that_cannot_be_read_is_named() {
         let mut lesson = lesson(3, 2);
-        lesson.faces[1].picture = vec![0; 10];
+        lesson.faces[1].picture = vec![0; 10].into();
         let look = Look {
             input: Backbone::Resnet18.input(8),
             augmentation: Augmentation::NONE,

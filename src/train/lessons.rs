@@ -47,7 +47,13 @@ impl Given {
         let folder = table.parent().unwrap_or(Path::new(""));
         let (mut labels, mut skipped) = (BTreeMap::new(), Vec::new());
         for record in reader.records() {
-            let record = record.with_context(failed)?;
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    skipped.push(Skipped { what: "a line".into(), why: error.to_string() });
+                    continue;
+                }
+            };
             let cell = |column: usize| record.get(column).unwrap_or_default().trim();
             match cell(label).parse::<Expression>() {
                 Ok(expression) => drop(labels.insert(folder.join(cell(path)), expression)),

@@ -96,8 +96,9 @@ struct State {
     data: String,
     epoch: usize,
     rng: Xoshiro256PlusPlus,
-    steps: u64,
+    steps: BTreeMap<String, u64>,
     best: Option<Best>,
+    origin: String,
 }
 
 /// The best epoch so far, by a score that the caller chose.
@@ -106,7 +107,21 @@ pub struct Best {
     /// The epoch, from 1.
     pub epoch: usize,
     /// Its score; higher is better.
+    #[serde(with = "bits")]
     pub score: f64,
+}
+
+/// A number as its bits: as text it would come back slightly different, and equals would no longer be equal.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(x: &f64, to: S) -> Result<S::Ok, S::Error> {
+        x.to_bits().serialize(to)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
+    }
 }
 
 /// What decided the run of a checkpoint.
@@ -135,6 +150,7 @@ pub struct Training {
     rng: Xoshiro256PlusPlus,
     epoch: usize,
     best: Option<Best>,
+    origin: String,
     running: Option<Running>,
     failed: bool,
 }
@@ -199,6 +215,7 @@ impl Training {
             rng: nursery.rng,
             epoch: 0,
             best: None,
+            origin: String::new(),
             running: None,
             failed: false,
             recipe,
@@ -232,7 +249,7 @@ impl Training {
         mut lesson: Lesson,
         device: &Device,
     ) -> Result<Self> {
-        let State { recipe, data, epoch, rng, steps, best } = checkpoint.state.clone();
+        let State { recipe, data, epoch, rng, steps, best, origin } = checkpoint.state.clone();
         let net = branches(&recipe, plan);
         recipe.check(lesson.len(), net.plan.depth(), device)?;
         if let Some(noise) = recipe.noise {
@@ -249,7 +266,8 @@ impl Training {
         }
         weights.kept = checkpoint.take("kept/");
         let follower = checkpoint.take("follower/");
-        let follower = (recipe.el.is_some()).then(|| Weights { learnt: follower, kept: BTreeMap::new() });
+        let kept = weights.kept.clone();
+        let follower = recipe.el.is_some().then_some(Weights { learnt: follower, kept });
         let optimiser = Optimiser {
             steps,
             first: checkpoint.take("first/"),
@@ -282,6 +300,7 @@ impl Training {
             rng,
             epoch,
             best,
+            origin,
             running: None,
             failed: false,
             recipe,
@@ -305,8 +324,9 @@ impl Training {
             data: self.data.clone(),
             epoch: self.epoch,
             rng: self.rng.clone(),
-            steps: self.optimiser.steps,
+            steps: self.optimiser.steps.clone(),
             best: self.best,
+            origin: self.origin.clone(),
         };
         let mut checkpoint = Checkpoint { tensors: BTreeMap::new(), state };
         checkpoint.put("weights/", &self.weights.learnt);
@@ -331,6 +351,21 @@ impl Training {
     /// What decides this run.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
+    }
+
+    /// What the run began from and what it learns, in words: whatever it was told, also before it was resumed.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Tells the run what it began from and what it learns.
+    pub fn set_origin(&mut self, origin: String) {
+        self.origin = origin;
+    }
+
+    /// In how many views the outputs of the frozen stages are remembered; 0 if they are computed anew in each step.
+    pub fn views(&self) -> usize {
+        self.remembered.as_ref().map_or(0, Remembered::views)
     }
 
     /// Epochs done.
@@ -450,11 +485,13 @@ impl Training {
             estimate = Some((t, target, lde.memory));
         }
 
+        if let (Some((el, _)), Some(follower)) = (recipe.el, &mut self.follower) {
+            follower.follow(&self.weights, el.momentum)?;
+        }
         let mut keys = None;
         if let (Some((el, weight)), Some(follower), Some(landmark), Some((_, target, _))) =
             (recipe.el, &mut self.follower, &seen.landmark, &estimate)
         {
-            follower.follow(&self.weights, el.momentum)?;
             let other = self.net.forward_from(follower, &x, first, Mode::Follow)?;
             let other_landmark =
                 other.landmark.ok_or_else(|| Error::new("the landmark branch gave nothing"))?;
@@ -501,7 +538,7 @@ impl Training {
             step + 1,
             names.join(", ")
         ))
-        .advice("the weights of the last epoch are kept; resume from an earlier one at a lower --rate")
+        .advice("the models of the epochs before are kept; begin again with a lower --rate")
     }
 
     fn advance(&mut self) -> Result<Option<Event>> {
@@ -618,18 +655,26 @@ mod tests {
 
     #[test]
     fn a_run_stopped_and_resumed_equals_an_uninterrupted_one() {
-        let mut whole = begin(recipe()).unwrap();
+        stop_and_resume(recipe());
+        stop_and_resume(Recipe { frozen: Some(2), warm_up: 1, ..recipe() });
+    }
+
+    fn stop_and_resume(recipe: Recipe) {
+        let mut whole = begin(recipe.clone()).unwrap();
         let events: Vec<Event> = whole.by_ref().collect::<Result<_>>().unwrap();
         // 35 samples in batches of 8: four steps and the end of the epoch.
         assert_eq!(events.len(), 4 * 5);
-        let mut first = begin(recipe()).unwrap();
+        let mut first = begin(recipe).unwrap();
         let file = temporary("resume");
         for event in first.by_ref() {
             if let Event::Epoch { epoch: 2, .. } = event.unwrap() {
                 break;
             }
         }
-        first.judged(0.5);
+        // As text this would come back smaller.
+        let score = 1412.0 / 1552.0;
+        first.judged(score);
+        first.set_origin("a test".into());
         first.save(&file).unwrap();
         drop(first);
         let load = |lesson| {
@@ -638,7 +683,8 @@ mod tests {
         };
         assert!(load(lesson(34, 4)).unwrap_err().line().contains("other data"));
         let mut second = load(lesson(35, 4)).unwrap();
-        assert_eq!(second.best(), Some(Best { epoch: 2, score: 0.5 }));
+        assert_eq!(second.best(), Some(Best { epoch: 2, score }));
+        assert_eq!(second.origin(), "a test");
         for event in second.by_ref() {
             event.unwrap();
         }
@@ -656,6 +702,7 @@ mod tests {
             Recipe { el: None, ..recipe() },
             Recipe { landmarks: None, el: None, ..recipe() },
             Recipe { lde: None, el: None, frozen: Some(2), ..recipe() },
+            Recipe { frozen: Some(2), warm_up: 1, ..recipe() },
             Recipe { optimiser: Method::Sgd, warm_up: 1, noise: Some(Noise::Symmetric(0.3)), ..recipe() },
         ] {
             let recipe = Recipe { epochs: 2, ..recipe };
@@ -749,6 +796,12 @@ mod tests {
         assert!(line(Recipe { frozen: Some(14), ..recipe() }).contains("13 stages"));
         assert!(line(Recipe { rate: f64::NAN, ..recipe() }).contains("rate"));
         assert!(line(Recipe { side: 8, ..recipe() }).contains("side"));
+        let lde = Some((Estimation { neighbours: 3, memory: 2.0 }, 1.0));
+        assert!(line(Recipe { lde, ..recipe() }).contains("--memory"));
+        let el = Some((Contrast { queue: 0, ..Contrast::default() }, 0.1));
+        assert!(line(Recipe { el, ..recipe() }).contains("--queue"));
+        let one = Training::begin_with(recipe(), plan(), lesson(1, 1), None, &Device::Cpu);
+        assert!(one.unwrap_err().line().contains("1 samples are too few"));
     }
 
     #[test]

@@ -90,8 +90,8 @@ pub struct Optimiser {
     /// How much weights shrink: added to the gradient (Adam, SGD) or, times the rate, taken from the weight
     /// (AdamW). Only weights with two axes or more shrink: not biases, gains and shifts.
     pub decay: f64,
-    /// Steps done.
-    pub steps: u64,
+    /// Steps done, by name: some tensors begin to learn later than others.
+    pub steps: BTreeMap<String, u64>,
     /// First moments (all rules), by name.
     pub first: BTreeMap<String, Tensor>,
     /// Second moments (Adam and AdamW), by name.
@@ -101,7 +101,7 @@ pub struct Optimiser {
 impl Optimiser {
     /// A rule without state.
     pub fn new(method: Method, decay: f64) -> Self {
-        Self { method, decay, steps: 0, first: BTreeMap::new(), second: BTreeMap::new() }
+        Self { method, decay, steps: BTreeMap::new(), first: BTreeMap::new(), second: BTreeMap::new() }
     }
 
     /// Changes every tensor that `learns` and has a gradient, at `rate`.
@@ -115,7 +115,6 @@ impl Optimiser {
         rate: f64,
         learns: impl Fn(&str) -> bool,
     ) -> Result<()> {
-        self.steps += 1;
         for (name, tensor) in &weights.learnt {
             let Some(grad) = grads.get(tensor).filter(|_| learns(name)) else { continue };
             let decay = if tensor.rank() >= 2 { self.decay } else { 0.0 };
@@ -123,6 +122,9 @@ impl Optimiser {
             if decay > 0.0 && self.method != Method::AdamW {
                 grad = (grad + (tensor.detach() * decay)?)?;
             }
+            let steps = self.steps.entry(name.clone()).or_default();
+            *steps += 1;
+            let steps = *steps as f64;
             let mut moment = |squared: bool, keep: f64, add: f64| -> Result<Tensor> {
                 let moments = if squared { &mut self.second } else { &mut self.first };
                 let moment = match moments.entry(name.clone()) {
@@ -137,8 +139,7 @@ impl Optimiser {
                 Method::Adam | Method::AdamW => {
                     let first = moment(false, BETA_1, 1.0 - BETA_1)?;
                     let second = moment(true, BETA_2, 1.0 - BETA_2)?;
-                    let [first_share, second_share] =
-                        [BETA_1, BETA_2].map(|beta| 1.0 - beta.powf(self.steps as f64));
+                    let [first_share, second_share] = [BETA_1, BETA_2].map(|beta| 1.0 - beta.powf(steps));
                     let shrink = if self.method == Method::AdamW { 1.0 - rate * decay } else { 1.0 };
                     learn::descend(tensor, &first, &second, rate / first_share, 1.0 / second_share, shrink)?;
                 }
@@ -184,6 +185,20 @@ mod tests {
         // AdamW takes rate * decay * w as well; Adam hides it in the gradient.
         near(&run(Method::AdamW, 0.5, 1), [0.9 - 0.05, -2.1 + 0.1]);
         near(&run(Method::Sgd, 0.5, 1), [0.4 - 0.05, -2.1 + 0.1]);
+    }
+
+    #[test]
+    fn what_begins_to_learn_later_begins_as_others_did() {
+        let mut weights = Weights::default();
+        weights.learn("w", &Tensor::new(&[1f64], &Device::Cpu).unwrap()).unwrap();
+        weights.learn("late", &Tensor::new(&[1f64], &Device::Cpu).unwrap()).unwrap();
+        let mut optimiser = Optimiser::new(Method::Adam, 0.0);
+        for step in 0..6 {
+            let loss = (weights.get("w").unwrap() * 3.0).unwrap();
+            let loss = if step < 5 { loss } else { (loss + weights.get("late").unwrap()).unwrap() };
+            optimiser.step(&weights, &loss.sum_all().unwrap().backward().unwrap(), 0.1, |_| true).unwrap();
+        }
+        assert!((weights.get("late").unwrap().to_vec1::<f64>().unwrap()[0] - 0.9).abs() < 1e-6);
     }
 
     #[test]

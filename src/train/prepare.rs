@@ -11,8 +11,9 @@ use super::shards::{Portrait, Writer, compress};
 use crate::error::Result;
 use crate::face::{FaceFinder, Mesh, Options, align};
 use crate::frame::Image;
-use crate::geometry::{Rect, Similarity};
+use crate::geometry::Similarity;
 use crate::images;
+use crate::kernels::warp;
 
 /// Pictures between two words of progress; as many are in memory at once.
 const TURN: usize = 128;
@@ -165,12 +166,14 @@ pub fn portrait(name: &str, image: &Image, mesh: Option<&Mesh>, quality: Option<
         let side = to_image.scale() * SURROUNDINGS;
         let (x, y) = (middle.x - side / 2.0, middle.y - side / 2.0);
         let pixels = side.round().clamp(1.0, SMALL as f32) as usize;
-        let small = Plane::of_image(image).resized(Rect::new(x, y, side, side), pixels, pixels);
+        // As for a live face, what lies beyond the picture is black.
+        let from_small = Similarity { a: side / pixels as f32, b: 0.0, tx: x, ty: y };
+        let small = Plane::of_image(&warp(image, from_small, pixels, pixels)?);
         let shrink = pixels as f32 / side;
         let to_small = Similarity { a: shrink, b: 0.0, tx: -x * shrink, ty: -y * shrink };
         (small, to_image.then(to_small))
     };
-    Ok(Portrait { name: name.into(), picture: compress(&plane, quality)?, to_picture, landmarks })
+    Ok(Portrait { name: name.into(), picture: compress(&plane, quality)?.into(), to_picture, landmarks })
 }
 
 #[cfg(test)]

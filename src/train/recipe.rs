@@ -55,6 +55,18 @@ pub struct Recipe {
     pub views: usize,
 }
 
+/// Refuses a device whose gradients are wrong.
+///
+/// # Errors
+/// Metal.
+pub fn check_device(device: &Device) -> Result<()> {
+    if device.is_metal() {
+        return Err(Error::usage("Candle 0.11.1 computes wrong gradients of convolutions on Metal")
+            .advice("train with --device cpu, or on an NVIDIA GPU"));
+    }
+    Ok(())
+}
+
 impl Recipe {
     /// The authors' settings: Adam at 1e-3 falling in a line, batches of 128, 80 epochs.
     pub fn published(backbone: Backbone, side: usize) -> Self {
@@ -91,10 +103,11 @@ impl Recipe {
     /// What cannot work on so many samples, with a backbone of so many stages, on this device.
     pub(super) fn check(&self, samples: usize, stages: usize, device: &Device) -> Result<()> {
         let refuse = |what: String, advice: &str| Err(Error::usage(what).advice(advice));
-        if device.is_metal() {
+        check_device(device)?;
+        if samples < 2 {
             return refuse(
-                "Candle 0.11.1 computes wrong gradients of convolutions on Metal".into(),
-                "train with --device cpu, or on an NVIDIA GPU",
+                format!("{samples} samples are too few to learn from"),
+                "use --data with more pictures",
             );
         }
         if self.batch < 2 || samples < self.batch {
@@ -118,6 +131,16 @@ impl Recipe {
             return refuse(
                 format!("{neighbours} neighbours cannot be found in a batch of {}", self.batch),
                 "use fewer --neighbours than the batch has samples, or --lde off",
+            );
+        }
+        let share = |x: f64| (0.0..=1.0).contains(&x);
+        let lde = self.lde.is_none_or(|(lde, weight)| share(lde.memory) && weight >= 0.0);
+        let el = self.el.is_none_or(|(el, weight)| share(el.momentum) && el.queue > 0 && weight >= 0.0);
+        if !lde || !el || self.landmarks.is_some_and(|weight| weight.is_nan() || weight < 0.0) {
+            return refuse(
+                "memory and momentum are shares, queues hold at least one key, and weights are not negative"
+                    .into(),
+                "use --memory and --momentum from 0 to 1, --queue from 1, and weights from 0",
             );
         }
         if self.el.is_some() && self.landmarks.is_none() {

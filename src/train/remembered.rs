@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// Faces that go through the frozen stages at once.
 const BATCH: usize = 64;
 /// As much memory, in bytes, as the outputs may take.
-pub const ROOM: usize = 2 << 30;
+pub const ROOM: usize = 1 << 30;
 
 /// The outputs of the frozen stages for each sample in several views, each augmented in another way; half precision.
 #[derive(Debug, Clone)]
@@ -25,8 +25,8 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Computes up to `views` views of each sample, as many as [`ROOM`] holds; `None` if not even one has room.
-    /// The same seed gives the same views.
+    /// Computes `views` views of each sample; `None` if [`ROOM`] does not hold them: fewer would show each face always in
+    /// the same way. The same seed gives the same views.
     ///
     /// # Errors
     /// A picture that cannot be read, or a network that fails.
@@ -47,9 +47,8 @@ impl Remembered {
             net.frozen_part(weights, &look.batch(lesson, chosen)?.pictures(&look.input, device)?)
         };
         let (_, h, w, c) = outputs(&[(0, 0)])?.dims4()?;
-        let bytes = lesson.len() * h * w * c * size_of::<f16>();
-        let views = views.min(ROOM / bytes.max(1));
-        if views == 0 {
+        let bytes = lesson.len() * views * h * w * c * size_of::<f16>();
+        if bytes > ROOM {
             return Ok(None);
         }
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -62,6 +61,11 @@ impl Remembered {
             values.extend(outputs(chosen)?.to_dtype(DType::F16)?.flatten_all()?.to_vec1::<f16>()?);
         }
         Ok(Some(Self { views, shape: [h, w, c], values }))
+    }
+
+    /// How many views of each sample there are.
+    pub fn views(&self) -> usize {
+        self.views
     }
 
     /// One view of each sample of a batch, as its seeds have it: (B, H, W, C).

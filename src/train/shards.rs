@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
@@ -36,7 +37,7 @@ pub struct Portrait {
     /// Its file, as the table of labels names it.
     pub name: String,
     /// A JPEG or PNG picture without colour.
-    pub picture: Vec<u8>,
+    pub picture: Arc<[u8]>,
     /// From the upright crop, its side being 1, to pixels of the picture.
     pub to_picture: Similarity,
     /// Its landmarks as parts of the crop's side, if its mesh was found.
@@ -265,7 +266,7 @@ impl Reader {
             name: header.name,
             to_picture: header.to_picture,
             landmarks,
-            picture: self.block(header.picture, LARGEST_PICTURE)?,
+            picture: self.block(header.picture, LARGEST_PICTURE)?.into(),
         }))
     }
 
@@ -326,7 +327,7 @@ pub(crate) mod tests {
         }
         Portrait {
             name: format!("{n}.png"),
-            picture: compress(&plane, None).unwrap(),
+            picture: compress(&plane, None).unwrap().into(),
             to_picture: Similarity { a: side as f32, ..Similarity::IDENTITY },
             landmarks: (!n.is_multiple_of(7)).then_some(landmarks),
         }
@@ -383,7 +384,7 @@ pub(crate) mod tests {
         assert!(read(&folder).err().unwrap().line().contains("no shards"));
         std::fs::remove_dir_all(folder).unwrap();
         assert!(
-            Portrait { picture: vec![1, 2, 3], ..painted(5, 2, 4) }
+            Portrait { picture: vec![1, 2, 3].into(), ..painted(5, 2, 4) }
                 .crop(8)
                 .unwrap_err()
                 .line()

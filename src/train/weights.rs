@@ -77,13 +77,13 @@ impl Weights {
         Ok(())
     }
 
-    /// A copy that no gradient reaches.
+    /// A copy that no gradient reaches; frozen layers need the statistics.
     ///
     /// # Errors
     /// The device has no room.
     pub fn momentum_copy(&self) -> Result<Self> {
         let copy = |(name, t): (&String, &Tensor)| Ok((name.clone(), t.detach().copy()?));
-        Ok(Self { learnt: self.learnt.iter().map(copy).collect::<Result<_>>()?, kept: BTreeMap::new() })
+        Ok(Self { learnt: self.learnt.iter().map(copy).collect::<Result<_>>()?, kept: self.kept.clone() })
     }
 
     /// Moves every tensor towards that of `other`: self = momentum * self + (1 - momentum) * other.
