@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use lanet_live::error::{Context, Error, Result};
 
 /// Real-time facial-expression recognition on your own machine: webcam, video files and pictures.
@@ -138,7 +138,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<clap::error::Result<Cli>> {
         let left_out = if watch.has_input() { &["camera", "input"][..] } else { &[] };
         let command = Cli::command().args_override_self(true);
         let arguments = crate::config::lay_under(&command, file, &arguments, left_out)?;
-        return Ok(command.try_get_matches_from(arguments).and_then(|m| Cli::from_arg_matches(&m)));
+        let matches = command.try_get_matches_from(arguments);
+        return Ok(matches.and_then(|matches| clap::FromArgMatches::from_arg_matches(&matches)));
     }
     Ok(cli)
 }
