@@ -4,7 +4,6 @@
 //! whoever iterates is the sink. Channels are bounded, an error is the last item of its stream, and dropping
 //! a stream stops everything upstream of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,7 +37,6 @@ pub struct Stream<T> {
     items: Receiver<Result<T>>,
     delivery: Delivery,
     meters: Vec<Arc<Meter>>,
-    dropped: Arc<AtomicU64>,
     /// Tells a source that evicts its own items that nobody is left to want them.
     wanted: Arc<()>,
     failed: bool,
@@ -54,8 +52,7 @@ where
     let (sender, receiver) = bounded(1);
     let meter = Arc::new(Meter::new(name));
     let wanted = Arc::new(());
-    let dropped = Arc::new(AtomicU64::new(0));
-    let (clock, still_wanted, drops) = (meter.clone(), Arc::downgrade(&wanted), dropped.clone());
+    let (clock, still_wanted) = (meter.clone(), Arc::downgrade(&wanted));
     let evictor = receiver.clone();
     spawn(name, sender, move |sender| {
         // The source's own receiver would keep the channel open, so only an evicting source holds one.
@@ -79,9 +76,7 @@ where
                 Some(evictor) => {
                     let mut newest = item;
                     while let Err(TrySendError::Full(back)) = sender.try_send(newest) {
-                        if evictor.try_recv().is_ok() {
-                            drops.fetch_add(1, Ordering::Relaxed);
-                        }
+                        let _ = evictor.try_recv();
                         newest = back;
                     }
                     still_wanted.strong_count() == 0
@@ -92,7 +87,7 @@ where
             }
         }
     });
-    Stream { items: receiver, delivery, meters: vec![meter], dropped, wanted, failed: false }
+    Stream { items: receiver, delivery, meters: vec![meter], wanted, failed: false }
 }
 
 /// Starts a thread that fills `sender`; a panic in it becomes the last item.
@@ -121,7 +116,7 @@ impl<T: Send + 'static> Stream<T> {
     {
         let (sender, receiver) = bounded(self.delivery.slots());
         let meter = Arc::new(Meter::new(name));
-        let (delivery, dropped, wanted) = (self.delivery, self.dropped.clone(), self.wanted.clone());
+        let (delivery, wanted) = (self.delivery, self.wanted.clone());
         let mut meters = self.meters.clone();
         meters.push(meter.clone());
         spawn(name, sender, move |sender| {
@@ -133,17 +128,12 @@ impl<T: Send + 'static> Stream<T> {
                 }
             }
         });
-        Stream { items: receiver, delivery, meters, dropped, wanted, failed: false }
+        Stream { items: receiver, delivery, meters, wanted, failed: false }
     }
 
     /// How long each step upstream takes, in order.
     pub fn meters(&self) -> Vec<Arc<Meter>> {
         self.meters.clone()
-    }
-
-    /// Counts the items that the source dropped so far.
-    pub fn dropped(&self) -> Arc<AtomicU64> {
-        self.dropped.clone()
     }
 }
 
@@ -219,7 +209,7 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn every_item_passes_every_stage_in_order() {
@@ -272,12 +262,15 @@ mod tests {
             }
         });
         let stream = source("camera", Delivery::Latest, items);
-        let dropped = stream.dropped();
         let slow: Vec<_> = stream.inspect(|_| thread::sleep(Duration::from_millis(20))).collect();
         let seen: Vec<usize> = slow.iter().flatten().copied().collect();
         assert!(seen.windows(2).all(|w| w[0] < w[1]));
-        assert_eq!(seen.len() as u64 + dropped.load(Ordering::SeqCst), 100);
-        assert!(seen.len() < 50 && slow.last().unwrap().is_err());
+        // Some 20 of 100, and the newest of all among them.
+        assert!(
+            (5..50).contains(&seen.len())
+                && seen.last().is_some_and(|&n| n > 90)
+                && slow.last().unwrap().is_err()
+        );
     }
 
     #[test]

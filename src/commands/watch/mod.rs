@@ -140,7 +140,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         "frames",
     );
     let readings = readings(options, source, stop)?;
-    let mut report = Report::new(&readings);
+    let mut report = Report::new(&readings, live);
 
     let ended = show(readings, options, stop, &mut screen, outputs, &mut report, &bar);
     drop(bar);

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lanet_live::flow::{Meter, Stream};
@@ -16,7 +15,10 @@ use super::StatsFormat;
 /// Counts while the run goes on, and speaks when it is over.
 pub struct Report {
     meters: Vec<Arc<Meter>>,
-    dropped: Arc<AtomicU64>,
+    /// Whether numbers that are missing between two frames are frames that were dropped.
+    live: bool,
+    dropped: u64,
+    expected: Option<u64>,
     start: Instant,
     frames: u64,
     faces: u64,
@@ -28,10 +30,12 @@ pub struct Report {
 
 impl Report {
     /// Begins to count what comes from `readings`.
-    pub fn new(readings: &Stream<Reading>) -> Self {
+    pub fn new(readings: &Stream<Reading>, live: bool) -> Self {
         Self {
             meters: readings.meters(),
-            dropped: readings.dropped(),
+            live,
+            dropped: 0,
+            expected: None,
             start: Instant::now(),
             frames: 0,
             faces: 0,
@@ -45,6 +49,11 @@ impl Report {
     /// Counts one reading.
     pub fn note(&mut self, reading: &Reading) {
         self.frames += 1;
+        if self.live {
+            let index = reading.frame.index;
+            self.dropped += index.saturating_sub(self.expected.unwrap_or(index));
+            self.expected = Some(index + 1);
+        }
         self.faces += reading.faces.len() as u64;
         self.first.get_or_insert(reading.frame.time);
         self.last = reading.frame.time;
@@ -114,7 +123,7 @@ impl Report {
     pub fn stats(&self, format: StatsFormat) -> String {
         let seconds = self.start.elapsed().as_secs_f64();
         let rate = self.frames as f64 / seconds.max(1e-9);
-        let dropped = self.dropped.load(Ordering::Relaxed);
+        let dropped = self.dropped;
         let memory = peak_memory();
         let ms = |meter: &Meter, share| meter.quantile(share).as_secs_f64() * 1e3;
         match format {

@@ -42,7 +42,7 @@ impl Screen {
 
     /// Shows a reading; false when the user has seen enough.
     pub fn show(&mut self, reading: Reading, stop: &Stop) -> Result<bool> {
-        self.keep_pace(reading.frame.time);
+        let wait = self.until_due(reading.frame.time);
         let mut paused = self.pictures;
         loop {
             let mut image = self.overlay.draw(&reading, self.style)?;
@@ -54,7 +54,7 @@ impl Screen {
             };
             banner(&mut image, &state)?;
             self.window.show(&image)?;
-            match self.window.key(Duration::from_millis(if paused { 50 } else { 1 }))? {
+            match self.window.key(if paused { Duration::from_millis(50) } else { wait })? {
                 Some(Key::Quit) => return Ok(false),
                 Some(Key::Pause) => paused = !paused,
                 Some(Key::Mirror) => self.style.mirror = !self.style.mirror,
@@ -79,7 +79,8 @@ impl Screen {
         }
     }
 
-    fn keep_pace(&mut self, time: Duration) {
+    /// How long the frame of this time stays: a file plays no faster than it was filmed, and keys are seen meanwhile.
+    fn until_due(&mut self, time: Duration) -> Duration {
         let now = Instant::now();
         if let Some(before) = self.shown {
             let passed = (now - before).as_secs_f64();
@@ -87,9 +88,9 @@ impl Screen {
         }
         self.shown = Some(now);
         let (start, first) = *self.began.get_or_insert((now, time));
-        if !self.live {
-            let due = start + time.saturating_sub(first);
-            std::thread::sleep(due.saturating_duration_since(now).min(Duration::from_secs(5)));
+        match self.live {
+            true => Duration::ZERO,
+            false => (start + time.saturating_sub(first)).saturating_duration_since(now),
         }
     }
 }
