@@ -414,7 +414,7 @@ fn serve() -> Result<()> {
         };
         let forward = |x: &Tensor| match (net, finder) {
             // As in use, see `net::lanet`.
-            (Some(net), _) if name == "mobilenet-v1" => one_by_one(x, |x| net.forward(x)),
+            (Some(net), _) if name == "mobilenet-v1" => one_by_one(x, |x| Ok([net.forward(x)?])).map(|[y]| y),
             (Some(net), _) => net.forward(x),
             (_, Some(finder)) => finder.forward(x),
             _ => Err(Error::new("no net")),

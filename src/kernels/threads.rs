@@ -28,7 +28,7 @@ pub fn together<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| work())
 }
 
-/// What a network makes of pictures (batch, ...), one picture at a time on each thread: (batch, ...).
+/// What a network makes of pictures (batch, ...), one picture at a time on each thread: some tensors (batch, ...).
 ///
 /// What one layer has written is then still in the cache when the next one reads it. That pays where the weights, which
 /// each picture reads again, are small beside what the layers write; elsewhere, and on other devices, a batch should
@@ -36,13 +36,19 @@ pub fn together<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 ///
 /// # Errors
 /// What the network says.
-pub fn one_by_one(pictures: &Tensor, net: impl Fn(&Tensor) -> Result<Tensor> + Sync) -> Result<Tensor> {
+pub fn one_by_one<const N: usize>(
+    pictures: &Tensor,
+    net: impl Fn(&Tensor) -> Result<[Tensor; N]> + Sync,
+) -> Result<[Tensor; N]> {
     let batch = pictures.dim(0)?;
     if batch <= 1 || !is_fast(pictures) {
         return net(pictures);
     }
     let each = (0..batch).into_par_iter().map(|n| net(&pictures.narrow(0, n, 1)?));
-    Ok(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?)
+    let each = each.collect::<Result<Vec<_>>>()?;
+    let of_all = |i: usize| Tensor::cat(&each.iter().map(|one| &one[i]).collect::<Vec<_>>(), 0);
+    let all = (0..N).map(of_all).collect::<candle_core::Result<Vec<_>>>()?;
+    all.try_into().map_err(|_| Error::new("a network lost some of its outputs"))
 }
 
 /// Runs `work` for 0 .. `jobs` on all threads; each takes the next one when it is free.
@@ -77,14 +83,15 @@ mod tests {
         for pictures in
             [&pictures, &pictures.to_dtype(DType::F64).unwrap(), &pictures.narrow(0, 0, 0).unwrap()]
         {
-            let sum = |x: &Tensor| Ok(x.sum(2)?);
-            let [one_by_one, at_once] = [one_by_one(pictures, sum).unwrap(), sum(pictures).unwrap()]
-                .map(|sums| sums.to_dtype(DType::F64).unwrap().to_vec2::<f64>().unwrap());
-            assert_eq!(one_by_one, at_once);
+            let sums = |x: &Tensor| Ok([x.sum(2)?, x.sum(1)?]);
+            let numbers = |sums: [Tensor; 2]| {
+                sums.map(|sums| sums.to_dtype(DType::F64).unwrap().to_vec2::<f64>().unwrap())
+            };
+            assert_eq!(numbers(one_by_one(pictures, sums).unwrap()), numbers(sums(pictures).unwrap()));
         }
         let refused = one_by_one(&pictures, |x| match x.to_vec3::<f32>()?[0][0][0] {
             36.0 => Err(Error::new("the fourth is refused")),
-            _ => Ok(x.clone()),
+            _ => Ok([x.clone()]),
         });
         assert!(refused.unwrap_err().line().contains("the fourth"));
     }

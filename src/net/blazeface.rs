@@ -10,7 +10,7 @@ use super::blazeblock::{Block, blocks, conv};
 use super::{Input, Model, embedded};
 use crate::error::Result;
 use crate::frame::Image;
-use crate::kernels::{Activation, Conv, Padding, enlarge_add, together};
+use crate::kernels::{Activation, Conv, Padding, enlarge_add, one_by_one, together};
 
 /// Which of the two published nets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -135,10 +135,12 @@ impl BlazeFace {
     /// # Errors
     /// An input of another size.
     pub fn forward(&self, input: &Tensor) -> Result<Answers> {
-        together(|| self.layers(input))
+        let [scores, boxes] = together(|| one_by_one(input, |picture| self.layers(picture)))?;
+        Ok(Answers { scores, boxes })
     }
 
-    fn layers(&self, input: &Tensor) -> Result<Answers> {
+    /// Scores and boxes.
+    fn layers(&self, input: &Tensor) -> Result<[Tensor; 2]> {
         let mut y = self.stem.forward(input)?;
         // What each scale ended with.
         let mut scales = Vec::new();
@@ -157,7 +159,7 @@ impl BlazeFace {
             let each = features.iter().zip(heads).map(|(y, head)| per_anchor(&head.forward(y)?, values));
             Ok::<_, crate::error::Error>(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 1)?)
         };
-        Ok(Answers { scores: answers(&self.scores, 1)?.squeeze(2)?, boxes: answers(&self.boxes, 16)? })
+        Ok([answers(&self.scores, 1)?.squeeze(2)?, answers(&self.boxes, 16)?])
     }
 
     /// Multiply-adds for one picture.

@@ -9,7 +9,7 @@ use super::blazeblock::{Block, blocks, conv};
 use super::{Input, Model, embedded};
 use crate::error::Result;
 use crate::frame::Image;
-use crate::kernels::{Activation, Conv, Padding, together};
+use crate::kernels::{Activation, Conv, Padding, one_by_one, together};
 
 /// Landmarks of a mesh.
 pub const LANDMARKS: usize = 468;
@@ -85,19 +85,18 @@ impl FaceMesh {
     /// # Errors
     /// An input of another size.
     pub fn forward(&self, input: &Tensor) -> Result<Answers> {
-        together(|| self.layers(input))
+        let [points, flags] = together(|| one_by_one(input, |picture| self.layers(picture)))?;
+        Ok(Answers { points, flags })
     }
 
-    fn layers(&self, input: &Tensor) -> Result<Answers> {
+    /// Points and flags.
+    fn layers(&self, input: &Tensor) -> Result<[Tensor; 2]> {
         let mut y = self.stem.forward(input)?;
         for block in &self.blocks {
             y = block.forward(&y)?;
         }
         let batch = input.dim(0)?;
-        Ok(Answers {
-            points: self.mesh.forward(&y)?.reshape((batch, LANDMARKS, 3))?,
-            flags: self.flag.forward(&y)?.reshape(batch)?,
-        })
+        Ok([self.mesh.forward(&y)?.reshape((batch, LANDMARKS, 3))?, self.flag.forward(&y)?.reshape(batch)?])
     }
 
     /// Multiply-adds for one picture.

@@ -161,7 +161,7 @@ pub fn weight_name(stage: usize) -> String {
 /// # Errors
 /// Pictures that the backbone refuses, or a stage that it does not have.
 pub fn features(backbone: &MobileNet, pools: &[Pool], pictures: &Tensor) -> Result<Tensor> {
-    one_by_one(pictures, |picture| {
+    let [features] = one_by_one(pictures, |picture| {
         let stages = backbone.stages(picture)?;
         let parts = pools
             .iter()
@@ -171,8 +171,9 @@ pub fn features(backbone: &MobileNet, pools: &[Pool], pictures: &Tensor) -> Resu
                 grid_means(stage, pool.grid)
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Tensor::cat(&parts, 1)?)
-    })
+        Ok([Tensor::cat(&parts, 1)?])
+    })?;
+    Ok(features)
 }
 
 /// (batch, channels, height, width) to (batch, channels x grid x grid): the means over cells that share the
