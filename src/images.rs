@@ -198,7 +198,7 @@ pub fn write(path: &Path, image: &Image, overwrite: bool) -> Result<()> {
     part.finish()
 }
 
-/// How [`write`] writes a file of this name.
+/// How [`write()`] writes a file of this name.
 ///
 /// # Errors
 /// An extension that is neither PNG's nor JPEG's.
