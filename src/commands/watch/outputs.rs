@@ -35,18 +35,19 @@ impl Outputs {
     /// Refuses what cannot be written before anything is read.
     pub fn create(options: &Options, source: &Source) -> Result<Self> {
         let overwrite = options.overwrite.unwrap_or(false);
+        let read: BTreeSet<PathBuf> = source.files.iter().filter_map(|f| f.canonicalize().ok()).collect();
         if let Some(path) = &options.timeline {
-            check_picture(path, source, overwrite)?;
+            check_picture(path, &read, overwrite)?;
         }
         let results = match &options.results {
             Some(target) => {
-                refuse_inputs(Path::new(target), source)?;
+                refuse_inputs(Path::new(target), &read)?;
                 Some((Results::create(target, overwrite)?, target.clone()))
             }
             None => None,
         };
         let drawing = match &options.output {
-            Some(path) => Some((drawing(path, source, options, overwrite)?, path.clone())),
+            Some(path) => Some((drawing(path, source, &read, options, overwrite)?, path.clone())),
             None => None,
         };
         Ok(Self { results, drawing, overlay: Overlay::default(), style: style(options, false), overwrite })
@@ -101,17 +102,16 @@ impl Outputs {
 }
 
 /// Refuses a picture that could not be written, now instead of after the work.
-fn check_picture(path: &Path, source: &Source, overwrite: bool) -> Result<()> {
+fn check_picture(path: &Path, read: &BTreeSet<PathBuf>, overwrite: bool) -> Result<()> {
     images::format_of(path)?;
-    refuse_inputs(path, source)?;
+    refuse_inputs(path, read)?;
     // Made and dropped again.
     Part::create(path, overwrite).map(drop)
 }
 
-/// Refuses a file that is read in this run.
-fn refuse_inputs(path: &Path, source: &Source) -> Result<()> {
-    let Ok(real) = path.canonicalize() else { return Ok(()) };
-    if source.files.iter().any(|file| file.canonicalize().is_ok_and(|file| file == real)) {
+/// Refuses a file that is `read` in this run.
+fn refuse_inputs(path: &Path, read: &BTreeSet<PathBuf>) -> Result<()> {
+    if path.canonicalize().is_ok_and(|path| read.contains(&path)) {
         return Err(Error::usage(format!("'{}' would be both read and written", path.display()))
             .advice("choose another name for what is written"));
     }
@@ -124,7 +124,13 @@ fn drawn_name(source: &Path) -> PathBuf {
     if images::format_of(&name).is_ok() { name } else { name.with_extension("png") }
 }
 
-fn drawing(path: &Path, source: &Source, options: &Options, overwrite: bool) -> Result<Drawing> {
+fn drawing(
+    path: &Path,
+    source: &Source,
+    read: &BTreeSet<PathBuf>,
+    options: &Options,
+    overwrite: bool,
+) -> Result<Drawing> {
     if !source.pictures {
         let settings = Settings {
             rate: source.rate.unwrap_or(25.0),
@@ -136,13 +142,13 @@ fn drawing(path: &Path, source: &Source, options: &Options, overwrite: bool) -> 
         return Ok(Drawing::Video(Box::new(Writer::create(path, settings)?)));
     }
     if source.files.len() == 1 && path.extension().is_some() && !path.is_dir() {
-        check_picture(path, source, overwrite)?;
+        check_picture(path, read, overwrite)?;
         return Ok(Drawing::File);
     }
     let mut names = BTreeSet::new();
     for file in &source.files {
         let target = path.join(drawn_name(file));
-        refuse_inputs(&target, source)?;
+        refuse_inputs(&target, read)?;
         if target.exists() && !overwrite {
             return Err(Error::new(format!("'{}' exists already", target.display()))
                 .advice("choose another folder, or allow overwriting with -y"));
