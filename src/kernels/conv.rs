@@ -6,60 +6,15 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::dense::Dense;
 use super::depthwise::Depthwise;
+use super::shape::{Activation, Shape, is_fast};
 use super::simd::Isa;
 use super::tile::Last;
 use super::view::{self, View};
 use crate::error::{Error, Result};
-
-/// What is put around a picture before it is convolved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Padding {
-    /// This many zeros on every side.
-    Zeros(usize),
-    /// TensorFlow's SAME: ceil(size / stride) outputs, the odd zero below and to the right.
-    Same,
-}
-
-impl Padding {
-    /// Zeros before and after one axis of `size` for a window of `kernel` moved by `stride`.
-    pub fn around(self, size: usize, kernel: usize, stride: usize) -> (usize, usize) {
-        match self {
-            Self::Zeros(n) => (n, n),
-            Self::Same => {
-                let total = (size.div_ceil(stride).saturating_sub(1) * stride + kernel).saturating_sub(size);
-                (total / 2, total - total / 2)
-            }
-        }
-    }
-}
-
-/// How a convolution moves over its input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Rows and columns from one output to the next.
-    pub stride: usize,
-    /// What is put around the input.
-    pub padding: Padding,
-    /// Whether every channel has a kernel of its own (weights (channels, 1, kh, kw)).
-    pub depthwise: bool,
-}
-
-/// What follows the sum of products, bias and residual.
-#[derive(Debug, Clone)]
-pub enum Activation {
-    /// Nothing.
-    None,
-    /// max(x, 0)
-    Relu,
-    /// min(max(x, 0), 6)
-    Relu6,
-    /// x where positive, else x times the channel's slope (channels)
-    Prelu(Tensor),
-}
 
 /// A convolution for inference.
 #[derive(Debug, Clone)]
@@ -192,11 +147,7 @@ impl Conv {
         };
         let (out, inner, kh, kw) = self.weight.dims4()?;
         let &[b, c, h, w] = input else { return Err(wrong()) };
-        let steps = |size, kernel| {
-            let (before, after) = self.shape.padding.around(size, kernel, self.shape.stride);
-            (size + before + after >= kernel)
-                .then(|| (size + before + after - kernel) / self.shape.stride + 1)
-        };
+        let steps = |size, kernel| self.shape.padding.outputs(size, kernel, self.shape.stride);
         match (steps(h, kh), steps(w, kw)) {
             (Some(oh), Some(ow)) if c == if self.shape.depthwise { out } else { inner } && h > 0 && w > 0 => {
                 Ok([b, out, oh, ow])
@@ -246,8 +197,7 @@ impl Conv {
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
         let (_, _, kh, kw) = self.weight.dims4().unwrap_or_default();
         let steps = |size, kernel| {
-            let (before, after) = self.shape.padding.around(size, kernel, self.shape.stride);
-            ((size + before + after).saturating_sub(kernel) / self.shape.stride + 1) as u64
+            self.shape.padding.outputs(size, kernel, self.shape.stride).unwrap_or_default() as u64
         };
         steps(height, kh) * steps(width, kw) * self.weight.elem_count() as u64
     }
@@ -256,11 +206,6 @@ impl Conv {
     pub fn out_channels(&self) -> usize {
         self.weight.dim(0).unwrap_or_default()
     }
-}
-
-/// Whether the CPU's kernels can take this tensor.
-pub(super) fn is_fast(tensor: &Tensor) -> bool {
-    matches!(tensor.device(), Device::Cpu) && tensor.dtype() == DType::F32
 }
 
 fn numbers(vector: &Tensor) -> Result<Vec<f32>> {

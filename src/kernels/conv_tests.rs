@@ -1,7 +1,9 @@
 //! Every form of the convolution against Candle's own in 64 bits.
 
+use super::super::shape::Padding;
 use super::super::winograd::{Around, Winograd};
 use super::*;
+use candle_core::Device;
 use proptest::prelude::*;
 
 /// Numbers between -1 and 1 that a hash of their place gives.

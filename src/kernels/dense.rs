@@ -9,7 +9,7 @@
 
 use std::sync::OnceLock;
 
-use super::conv::Padding;
+use super::shape::Padding;
 use super::simd::Isa;
 use super::threads::each;
 use super::tile::{Last, Line, Panels};

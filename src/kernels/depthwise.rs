@@ -8,7 +8,7 @@
 // Indices name the places of a window.
 #![allow(clippy::needless_range_loop)]
 
-use super::conv::Padding;
+use super::shape::Padding;
 use super::simd::{Isa, Kernel, Lanes};
 use super::threads::each;
 use super::tile::Last;

@@ -1,20 +1,25 @@
 //! The CPU's fast convolutions, each beside the plain form that other devices run and that tests compare with.
 //!
-//! This is the only place besides [`crate::device`] that asks which device it is on.
+//! The files are in reading order: each uses only those listed above it. This is the only place besides
+//! [`crate::device`] that asks which device it is on.
 
-mod conv;
-mod dense;
-mod depthwise;
-pub mod learn;
-mod pool;
+mod shape;
 mod simd;
 mod threads;
-mod tile;
 mod view;
+mod tile;
 mod winograd;
+mod depthwise;
+mod dense;
+mod conv;
+mod pool;
+mod enlarge;
 mod warp;
+pub mod learn;
 
-pub use conv::{Activation, Conv, Padding, Shape};
-pub use pool::{enlarge_add, max_pool, mean};
+pub use conv::Conv;
+pub use enlarge::enlarge_add;
+pub use pool::{max_pool, mean};
+pub use shape::{Activation, Padding, Shape};
 pub use threads::{one_by_one, threads, together};
 pub use warp::warp;

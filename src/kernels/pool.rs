@@ -1,4 +1,4 @@
-//! Pooling and enlarging for inference.
+//! Pooling for inference.
 //!
 //! Largest: y[b, c, i, j] = max over u, v of x[b, c, s*i + u - p, s*j + v - p], without what lies outside.
 //! Mean: y[b, c] = mean over i, j of x[b, c, i, j]; the sum runs over pixels in order, so its error is at most
@@ -7,8 +7,8 @@
 
 use candle_core::{D, Tensor};
 
-use super::conv::is_fast;
-use super::learn;
+use super::conv::{shifts, with_border};
+use super::shape::{Padding, is_fast};
 use super::simd::{Isa, Kernel, Lanes};
 use super::threads::each;
 use super::view::{self, filled, with_margins};
@@ -27,11 +27,11 @@ pub fn max_pool(x: &Tensor, window: usize, stride: usize, margin: usize) -> Resu
         ))
     };
     let &[b, c, h, w] = dims else { return Err(wrong()) };
-    if stride == 0 || margin >= window || h + 2 * margin < window || w + 2 * margin < window || h.min(w) == 0
-    {
+    if stride == 0 || margin >= window || h.min(w) == 0 {
         return Err(wrong());
     }
-    let out = [b, c, (h + 2 * margin - window) / stride + 1, (w + 2 * margin - window) / stride + 1];
+    let side = |size| Padding::Zeros(margin).outputs(size, window, stride).ok_or_else(wrong);
+    let out = [b, c, side(h)?, side(w)?];
     if !is_fast(x) {
         return plain_max(x, [window, stride, margin], out);
     }
@@ -96,30 +96,15 @@ impl Kernel for Largest {
 
 /// Candle's operations: the maximum of shifted pictures.
 fn plain_max(x: &Tensor, [window, stride, margin]: [usize; 3], [_, _, oh, ow]: [usize; 4]) -> Result<Tensor> {
-    let x = super::conv::with_border(x, margin, f32::NEG_INFINITY)?;
+    let x = with_border(x, margin, f32::NEG_INFINITY)?;
     let mut largest: Option<Tensor> = None;
-    for part in super::conv::shifts(&x, [window; 2], stride, [oh, ow], f32::NEG_INFINITY)? {
+    for part in shifts(&x, [window; 2], stride, [oh, ow], f32::NEG_INFINITY)? {
         largest = Some(match largest {
             None => part,
             Some(largest) => largest.maximum(&part)?,
         });
     }
     largest.ok_or_else(|| Error::new("a pool without a window"))
-}
-
-/// Twice the size, bilinear with pixel centres at halves, plus `other` of that size: (batch, channels, height, width) to
-/// (batch, channels, 2 height, 2 width).
-///
-/// # Errors
-/// Tensors that are no pictures or do not fit.
-pub fn enlarge_add(x: &Tensor, other: &Tensor) -> Result<Tensor> {
-    let large = learn::enlarge_smoothly(&x.permute((0, 2, 3, 1))?)?;
-    // Channels last throughout, so that the sum reads and writes in order.
-    let other = other.permute((0, 2, 3, 1))?;
-    if large.dims() != other.dims() {
-        return Err(Error::new(format!("{:?} twice as large cannot add {:?}", x.dims(), other.dims())));
-    }
-    Ok((large + other.contiguous()?)?.permute((0, 3, 1, 2))?)
 }
 
 /// The mean of all pixels: (batch, channels, height, width) to (batch, channels).

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::conv::is_fast;
+use super::shape::is_fast;
 use crate::error::{Error, Result};
 
 /// Sets how many threads compute; the first call counts, and must come before the first computation.

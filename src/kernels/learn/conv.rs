@@ -8,15 +8,17 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape as Dims, Tensor};
 
-use super::super::conv::{Shape, is_fast, shifted};
+use super::super::conv::shifted;
 use super::super::dense::Dense;
+use super::super::shape::{Padding, Shape, is_fast};
 use super::super::simd::Isa;
 use super::super::threads::each;
 use super::super::tile::{Last, Panels, add_products, multiply_into};
 use super::super::view::{Margins, Shared, filled, with_margins, with_scratch};
 use super::super::winograd::{Around, Winograd};
-use super::{depthwise, numbers, picture, sizes, with_numbers};
-use crate::error::{Error, Result};
+use super::depthwise;
+use super::pictures::{Geometry, numbers, picture, with_numbers};
+use crate::error::Result;
 
 /// Pixels that are summed up before the sum is put away.
 const TERMS: usize = 224;
@@ -43,48 +45,6 @@ pub fn conv(x: &Tensor, weight: &Tensor, shape: Shape) -> Result<Tensor> {
         padded.contiguous()?.conv2d(&weight.contiguous()?, 0, shape.stride, 1, 1)?
     };
     Ok(y.permute((0, 2, 3, 1))?.contiguous()?)
-}
-
-/// All sizes of a convolution.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Geometry {
-    /// batch, height, width, channels
-    pub x: [usize; 4],
-    pub out: [usize; 4],
-    pub kernel: [usize; 2],
-    pub stride: usize,
-    pub margins: Margins,
-    depthwise: bool,
-}
-
-impl Geometry {
-    fn new(x: &Tensor, weight: &Tensor, shape: Shape) -> Result<Self> {
-        let [b, h, w, c] = sizes(x)?;
-        let wrong = || {
-            let (weight, x) = (weight.dims(), x.dims());
-            Error::new(format!(
-                "a convolution of weights {weight:?} and {shape:?} cannot take an input {x:?}"
-            ))
-        };
-        let (out, inner, kh, kw) = weight.dims4()?;
-        let fits = if shape.depthwise { inner == 1 && c == out } else { inner == c };
-        if !fits || kh == 0 || kw == 0 || shape.stride == 0 {
-            return Err(wrong());
-        }
-        let (top, bottom) = shape.padding.around(h, kh, shape.stride);
-        let (left, right) = shape.padding.around(w, kw, shape.stride);
-        let steps = |size: usize, kernel| Some(size.checked_sub(kernel)? / shape.stride + 1);
-        let oh = steps(h + top + bottom, kh).ok_or_else(wrong)?;
-        let ow = steps(w + left + right, kw).ok_or_else(wrong)?;
-        Ok(Self {
-            x: [b, h, w, c],
-            out: [b, oh, ow, out],
-            kernel: [kh, kw],
-            stride: shape.stride,
-            margins: [top, bottom, left, right],
-            depthwise: shape.depthwise,
-        })
-    }
 }
 
 struct ConvOp(Geometry);
@@ -155,7 +115,7 @@ fn convolve(
             Around { start: [margins[0], margins[2]], bias: &bias, last: &Last::Nothing, residual: None };
         return Winograd::new(isa, w, out, inner).forward(picture(x, size), dims, &around);
     }
-    let padding = super::super::conv::Padding::Same; // not asked for: the margins are given
+    let padding = Padding::Same; // not asked for: the margins are given
     let [kh, kw] = of.kernel;
     let dense = Dense::new(isa, w, [out, inner, kh, kw], None, Last::Nothing, (of.stride, padding));
     dense.direct(picture(x, size), None, dims, margins)

@@ -6,14 +6,13 @@
 // Indices name the places of a window.
 #![allow(clippy::needless_range_loop)]
 
-use super::super::conv::Padding;
 use super::super::depthwise::Depthwise;
+use super::super::shape::Padding;
 use super::super::simd::{Isa, Kernel, Lanes};
 use super::super::threads::each;
 use super::super::tile::Last;
 use super::super::view::{Margins, filled};
-use super::conv::Geometry;
-use super::picture;
+use super::pictures::{Geometry, picture};
 
 /// The output.
 pub(super) fn forward(of: &Geometry, x: &[f32], w: &[f32]) -> Vec<f32> {

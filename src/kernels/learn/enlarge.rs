@@ -1,17 +1,14 @@
-//! Enlarging pictures to twice their size, with gradients.
-//!
-//! Nearest: every pixel becomes a square of 2x2. Bilinear (pixel centres at halves, as PyTorch's `align_corners=False`):
-//! along each axis y[2 i] = x[i - 1] / 4 + 3 x[i] / 4 and y[2 i + 1] = 3 x[i] / 4 + x[i + 1] / 4, where what lies outside is
-//! the pixel at the edge. The gradients are the same weights the other way. Error: at most 6 * 2^-24 of the sizes.
+//! Enlarging pictures to twice their size, with gradients: the weights of [`super::super::enlarge`] the other way.
 #![allow(unsafe_code)]
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape as Dims, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape as Dims, Tensor};
 
-use super::super::conv::is_fast;
+use super::super::enlarge::{enlarged, plain, sources};
+use super::super::shape::is_fast;
 use super::super::simd::vectorised;
 use super::super::threads::each;
 use super::super::view::filled;
-use super::{numbers, sizes, with_numbers};
+use super::pictures::{numbers, sizes, with_numbers};
 use crate::error::Result;
 
 /// Every pixel becomes a square of 2x2: (batch, height, width, channels) to (batch, 2 height, 2 width, channels).
@@ -36,33 +33,7 @@ fn twice(x: &Tensor, smooth: bool) -> Result<Tensor> {
     if is_fast(&x) {
         return Ok(x.apply_op1(Twice { size, smooth })?);
     }
-    // As products with the weights along each axis.
-    let [b, h, w, c] = size;
-    let weights = |size: usize| {
-        let mut all = vec![0f32; 2 * size * size];
-        for i in 0..2 * size {
-            for (from, weight) in sources(i, size, smooth) {
-                all[i * size + from] += weight;
-            }
-        }
-        Tensor::from_vec(all, (2 * size, size), x.device())?.to_dtype(x.dtype())
-    };
-    let columns = x.reshape((b * h, w, c))?;
-    let wide = weights(w)?.unsqueeze(0)?.broadcast_as((b * h, 2 * w, w))?.contiguous()?.matmul(&columns)?;
-    let rows = wide.reshape((b, h, 2 * w * c))?;
-    let tall = weights(h)?.unsqueeze(0)?.broadcast_as((b, 2 * h, h))?.contiguous()?.matmul(&rows)?;
-    debug_assert!(tall.dtype() != DType::U8);
-    Ok(tall.reshape((b, 2 * h, 2 * w, c))?)
-}
-
-/// What an output along one axis is made of.
-fn sources(i: usize, size: usize, smooth: bool) -> [(usize, f32); 2] {
-    let near = i / 2;
-    if !smooth {
-        return [(near, 1.0), (near, 0.0)];
-    }
-    let far = if i.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(size - 1) };
-    [(near, 0.75), (far, 0.25)]
+    plain(&x, size, smooth)
 }
 
 struct Twice {
@@ -93,24 +64,8 @@ impl CustomOp1 for Twice {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Dims)> {
-        let x = numbers(x, layout)?;
         let [b, h, w, c] = self.size;
-        let y = filled(4 * x.len(), |target| {
-            each(b, |picture| {
-                let x = &x[picture * h * w * c..(picture + 1) * h * w * c];
-                // SAFETY: no other job has this picture.
-                let y = unsafe { target.part(4 * picture * h * w * c, 4 * h * w * c) };
-                self.outputs(|n, of| {
-                    let y = &mut y[n * c..(n + 1) * c];
-                    let from = of.map(|(from, _)| &x[from * c..(from + 1) * c]);
-                    if self.smooth {
-                        vectorised((y, from, of.map(|(_, weight)| weight)), mix);
-                    } else {
-                        y.copy_from_slice(from[0]);
-                    }
-                });
-            });
-        });
+        let y = enlarged(numbers(x, layout)?, self.size, self.smooth, None);
         Ok((CpuStorage::F32(y), Dims::from_dims(&[b, 2 * h, 2 * w, c])))
     }
 
@@ -133,13 +88,6 @@ impl CustomOp1 for Twice {
             })
         })?;
         Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
-    }
-}
-
-#[inline(always)]
-fn mix((y, [p, q, r, s], [a, b, c, d]): (&mut [f32], [&[f32]; 4], [f32; 4])) {
-    for ((((y, p), q), r), s) in y.iter_mut().zip(p).zip(q).zip(r).zip(s) {
-        *y = a * p + b * q + c * r + d * s;
     }
 }
 

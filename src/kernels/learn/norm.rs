@@ -12,12 +12,12 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape as Dims, Tensor};
 
-use super::super::conv::{Activation, is_fast};
+use super::super::shape::{Activation, is_fast};
 use super::super::simd::vectorised;
 use super::super::threads::each;
 use super::super::view::{Shared, filled};
 use super::norm_loops::{add_gradients, add_squares, apply, pass_gradients, spread_gradients};
-use super::{into_candle, numbers, sizes, with_numbers};
+use super::pictures::{into_candle, numbers, sizes, with_numbers};
 use crate::error::{Error, Result};
 
 const EPSILON: f64 = 1e-5;

@@ -7,11 +7,12 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape as Dims, Tensor};
 
-use super::super::conv::{is_fast, shifts, with_border};
+use super::super::conv::{shifts, with_border};
+use super::super::shape::{Padding, is_fast};
 use super::super::simd::vectorised;
 use super::super::threads::each;
 use super::super::view::filled;
-use super::{numbers, sizes, with_numbers};
+use super::pictures::{numbers, sizes, with_numbers};
 use crate::error::{Error, Result};
 
 /// The largest value of each `window` x `window`, moved by `stride`, with `margin` pixels around: (batch, height,
@@ -21,14 +22,17 @@ use crate::error::{Error, Result};
 /// An input smaller than the window, or a margin as large as the window.
 pub fn max_pool(x: &Tensor, window: usize, stride: usize, margin: usize) -> Result<Tensor> {
     let [b, h, w, c] = sizes(x)?;
-    if stride == 0 || margin >= window || h.min(w) + 2 * margin < window {
+    let wrong = || {
         let dims = x.dims();
-        return Err(Error::new(format!(
+        Error::new(format!(
             "windows of {window} with margin {margin}, moved by {stride}, do not fit {dims:?}"
-        )));
+        ))
+    };
+    if stride == 0 || margin >= window {
+        return Err(wrong());
     }
-    let side = |size| (size + 2 * margin - window) / stride + 1;
-    let pool = Largest { x: [b, h, w, c], out: [b, side(h), side(w), c], window, stride, margin };
+    let side = |size| Padding::Zeros(margin).outputs(size, window, stride).ok_or_else(wrong);
+    let pool = Largest { x: [b, h, w, c], out: [b, side(h)?, side(w)?, c], window, stride, margin };
     let x = x.contiguous()?;
     if is_fast(&x) {
         return Ok(x.apply_op1(pool)?);

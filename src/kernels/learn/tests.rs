@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::{Activation, Padding, Shape};
-use candle_core::{DType, Device, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use proptest::prelude::*;
 
 /// Numbers between -1 and 1 that a hash of their place gives, rounded so that 32 bits hold them.

@@ -10,11 +10,11 @@
 
 use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor};
 
-use super::super::conv::is_fast;
+use super::super::shape::is_fast;
 use super::super::simd::vectorised;
 use super::super::threads::each;
 use super::super::view::Shared;
-use super::numbers;
+use super::pictures::numbers;
 use crate::error::Result;
 
 const EPSILON: f64 = 1e-8;

@@ -1,0 +1,115 @@
+//! Enlarging pictures to twice their size.
+//!
+//! Nearest: every pixel becomes a square of 2x2. Bilinear (pixel centres at halves, as PyTorch's `align_corners=False`):
+//! along each axis y[2 i] = x[i - 1] / 4 + 3 x[i] / 4 and y[2 i + 1] = 3 x[i] / 4 + x[i + 1] / 4, where what lies outside is
+//! the pixel at the edge. Error: at most 6 * 2^-24 of the sizes.
+#![allow(unsafe_code)]
+
+use candle_core::Tensor;
+
+use super::shape::is_fast;
+use super::simd::vectorised;
+use super::threads::each;
+use super::view::{self, filled, with_margins, with_view};
+use crate::error::{Error, Result};
+
+/// Numbers of the output to a job.
+const JOB: usize = 16 * 1024;
+
+/// Twice the size, bilinear, plus `other` of that size: (batch, channels, height, width) to (batch, channels,
+/// 2 height, 2 width).
+///
+/// # Errors
+/// Tensors that are no pictures or do not fit.
+pub fn enlarge_add(x: &Tensor, other: &Tensor) -> Result<Tensor> {
+    let (&[b, c, h, w], true) = (x.dims(), x.elem_count() > 0) else {
+        return Err(Error::new(format!("{:?} is not the shape of pictures that can grow", x.dims())));
+    };
+    let out = [b, c, 2 * h, 2 * w];
+    if other.dims() != out {
+        return Err(Error::new(format!("{:?} twice as large cannot add {:?}", x.dims(), other.dims())));
+    }
+    if !is_fast(x) || !is_fast(other) {
+        let large = plain(&x.permute((0, 2, 3, 1))?.contiguous()?, [b, h, w, c], true)?;
+        return Ok((large.permute((0, 3, 1, 2))? + other)?);
+    }
+    let data = with_view(x, |x| {
+        with_view(other, |other| {
+            Ok(with_margins(x, [0; 4], |x| {
+                with_margins(other, [0; 4], |other| enlarged(x, [b, h, w, c], true, Some(other)))
+            }))
+        })
+    })?;
+    view::tensor(data, out)
+}
+
+/// Pictures (b, h, w, c) at twice their size, bilinear if `smooth`, plus `other` of that size.
+pub(super) fn enlarged(x: &[f32], [b, h, w, c]: [usize; 4], smooth: bool, other: Option<&[f32]>) -> Vec<f32> {
+    let row = 2 * w * c;
+    let lines = if c == 0 { 0 } else { b * 2 * h };
+    let per_job = (JOB / row.max(1)).max(1);
+    filled(lines * row, |target| {
+        each(lines.div_ceil(per_job), |job| {
+            for line in job * per_job..((job + 1) * per_job).min(lines) {
+                // SAFETY: no other job has this line.
+                let y = unsafe { target.part(line * row, row) };
+                let (picture, i) = (line / (2 * h), line % (2 * h));
+                let rows = sources(i, h, smooth)
+                    .map(|(from, weight)| (&x[(picture * h + from) * w * c..][..w * c], weight));
+                let other = other.map(|other| &other[line * row..][..row]);
+                vectorised((y, rows, other, c, smooth), enlarge_row);
+            }
+        });
+    })
+}
+
+/// What an output along one axis is made of.
+pub(super) fn sources(i: usize, size: usize, smooth: bool) -> [(usize, f32); 2] {
+    let near = i / 2;
+    if !smooth {
+        return [(near, 1.0), (near, 0.0)];
+    }
+    let far = if i.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(size - 1) };
+    [(near, 0.75), (far, 0.25)]
+}
+
+/// The output, the two rows that it is made of with their weights, what is added, the channels, and whether bilinear.
+type Row<'a> = (&'a mut [f32], [(&'a [f32], f32); 2], Option<&'a [f32]>, usize, bool);
+
+#[inline(always)]
+fn enlarge_row((y, [(near, a), (far, b)], other, channels, smooth): Row<'_>) {
+    let width = near.len() / channels;
+    for (j, y) in y.chunks_exact_mut(channels).enumerate() {
+        let [(c, wc), (d, wd)] = sources(j, width, smooth);
+        let pixel = |column: usize| column * channels..(column + 1) * channels;
+        if !smooth {
+            y.copy_from_slice(&near[pixel(c)]);
+        } else {
+            let [p, q, r, s] = [&near[pixel(c)], &near[pixel(d)], &far[pixel(c)], &far[pixel(d)]];
+            for ((((y, p), q), r), s) in y.iter_mut().zip(p).zip(q).zip(r).zip(s) {
+                *y = a * wc * p + a * wd * q + b * wc * r + b * wd * s;
+            }
+        }
+        if let Some(other) = other {
+            y.iter_mut().zip(&other[pixel(j)]).for_each(|(y, other)| *y += other);
+        }
+    }
+}
+
+/// As products with the weights along each axis: the form for other devices, and the oracle of the tests.
+pub(super) fn plain(x: &Tensor, [b, h, w, c]: [usize; 4], smooth: bool) -> Result<Tensor> {
+    let weights = |size: usize| {
+        let mut all = vec![0f32; 2 * size * size];
+        for i in 0..2 * size {
+            for (from, weight) in sources(i, size, smooth) {
+                all[i * size + from] += weight;
+            }
+        }
+        Tensor::from_vec(all, (2 * size, size), x.device())?.to_dtype(x.dtype())
+    };
+    let columns = x.reshape((b * h, w, c))?;
+    let wide = weights(w)?.unsqueeze(0)?.broadcast_as((b * h, 2 * w, w))?.contiguous()?.matmul(&columns)?;
+    let rows = wide.reshape((b, h, 2 * w * c))?;
+    let tall = weights(h)?.unsqueeze(0)?.broadcast_as((b, 2 * h, h))?.contiguous()?.matmul(&rows)?;
+    Ok(tall.reshape((b, 2 * h, 2 * w, c))?)
+}
