@@ -8,8 +8,9 @@
 // Indices name the places of a window.
 #![allow(clippy::needless_range_loop)]
 
+use super::lanes::{Kernel, Lanes};
 use super::shape::Padding;
-use super::simd::{Isa, Kernel, Lanes};
+use super::simd::Isa;
 use super::threads::each;
 use super::tile::Last;
 use super::view::{View, filled, with_margins};

@@ -4,6 +4,7 @@
 //! [`crate::device`] that asks which device it is on.
 
 mod shape;
+mod lanes;
 mod simd;
 mod threads;
 mod view;

@@ -8,8 +8,9 @@
 use candle_core::{D, Tensor};
 
 use super::conv::{shifts, with_border};
+use super::lanes::{Kernel, Lanes};
 use super::shape::{Padding, is_fast};
-use super::simd::{Isa, Kernel, Lanes};
+use super::simd::Isa;
 use super::threads::each;
 use super::view::{self, filled, with_margins};
 use crate::error::{Error, Result};

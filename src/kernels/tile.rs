@@ -7,7 +7,8 @@
 //! of the terms' sizes.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
 
-use super::simd::{Isa, Kernel, Lanes};
+use super::lanes::{Kernel, Lanes};
+use super::simd::Isa;
 use super::threads::each;
 use super::view::Shared;
 

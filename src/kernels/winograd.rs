@@ -9,7 +9,8 @@
 // Indices name the places of a window or tile.
 #![allow(clippy::needless_range_loop)]
 
-use super::simd::{Isa, Kernel, Lanes};
+use super::lanes::{Kernel, Lanes};
+use super::simd::Isa;
 use super::threads::each;
 use super::tile::{Last, Line, Panels};
 use super::view::{Shared, View, filled, with_margins, with_scratch};

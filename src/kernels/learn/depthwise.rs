@@ -7,8 +7,9 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::super::depthwise::Depthwise;
+use super::super::lanes::{Kernel, Lanes};
 use super::super::shape::Padding;
-use super::super::simd::{Isa, Kernel, Lanes};
+use super::super::simd::Isa;
 use super::super::threads::each;
 use super::super::tile::Last;
 use super::super::view::{Margins, filled};
