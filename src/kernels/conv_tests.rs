@@ -219,3 +219,26 @@ fn what_is_not_a_number_stays_so() {
         }
     }
 }
+
+#[test]
+fn without_channels_the_bias_is_what_remains() {
+    for (out, inner, depthwise) in [(20, 0, false), (0, 20, false), (0, 1, true)] {
+        for kernel in [1, 3] {
+            let shape = Shape { stride: 1, padding: Padding::Same, depthwise };
+            let conv = Conv::new(
+                made(&[out, inner, kernel, kernel], 1),
+                Some(made(&[out], 2)),
+                shape,
+                Activation::None,
+            );
+            let x = made(&[2, if depthwise { out } else { inner }, 12, 12], 3);
+            let y = conv.unwrap().forward(&x).unwrap();
+            let bias = made(&[out], 2).reshape((1, out, 1, 1)).unwrap();
+            let expected = bias.broadcast_as((2, out, 12, 12)).unwrap().flatten_all().unwrap();
+            assert_eq!(
+                y.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+                expected.to_vec1::<f32>().unwrap()
+            );
+        }
+    }
+}

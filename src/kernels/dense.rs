@@ -95,7 +95,7 @@ impl Dense {
         let [kh, kw] = self.kernel;
         let [top, bottom, left, right] = margins;
         let (pixels, depth) = (b * oh * ow, kh * kw * c);
-        filled(pixels * out, |target| {
+        let fill = |target: Shared| {
             with_margins(x, margins, |x| {
                 let (h, w) = (h + top + bottom, w + left + right);
                 let picture =
@@ -127,7 +127,9 @@ impl Dense {
                     self.multiply(x, (&taps, kw * c), &lines, residual, target);
                 }
             });
-        })
+        };
+        // SAFETY: the products of all panels with all lines are all numbers of the output.
+        unsafe { filled(pixels * out, fill) }
     }
 
     /// The weights (out, inner, kh, kw) as they came.

@@ -5,12 +5,14 @@
 //! the pixel at the edge. Error: at most 6 * 2^-24 of the sizes.
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
+
 use candle_core::Tensor;
 
 use super::shape::is_fast;
 use super::simd::vectorised;
 use super::threads::each;
-use super::view::{self, filled, with_margins, with_view};
+use super::view::{self, Shared, filled, with_margins, with_view};
 use crate::error::{Error, Result};
 
 /// Numbers of the output to a job.
@@ -48,7 +50,7 @@ pub(super) fn enlarged(x: &[f32], [b, h, w, c]: [usize; 4], smooth: bool, other:
     let row = 2 * w * c;
     let lines = if c == 0 { 0 } else { b * 2 * h };
     let per_job = (JOB / row.max(1)).max(1);
-    filled(lines * row, |target| {
+    let fill = |target: Shared| {
         each(lines.div_ceil(per_job), |job| {
             for line in job * per_job..((job + 1) * per_job).min(lines) {
                 // SAFETY: no other job has this line.
@@ -60,7 +62,9 @@ pub(super) fn enlarged(x: &[f32], [b, h, w, c]: [usize; 4], smooth: bool, other:
                 vectorised((y, rows, other, c, smooth), enlarge_row);
             }
         });
-    })
+    };
+    // SAFETY: each line is written whole.
+    unsafe { filled(lines * row, fill) }
 }
 
 /// What an output along one axis is made of.
@@ -74,7 +78,7 @@ pub(super) fn sources(i: usize, size: usize, smooth: bool) -> [(usize, f32); 2] 
 }
 
 /// The output, the two rows that it is made of with their weights, what is added, the channels, and whether bilinear.
-type Row<'a> = (&'a mut [f32], [(&'a [f32], f32); 2], Option<&'a [f32]>, usize, bool);
+type Row<'a> = (&'a mut [MaybeUninit<f32>], [(&'a [f32], f32); 2], Option<&'a [f32]>, usize, bool);
 
 #[inline(always)]
 fn enlarge_row((y, [(near, a), (far, b)], other, channels, smooth): Row<'_>) {
@@ -82,16 +86,25 @@ fn enlarge_row((y, [(near, a), (far, b)], other, channels, smooth): Row<'_>) {
     for (j, y) in y.chunks_exact_mut(channels).enumerate() {
         let [(c, wc), (d, wd)] = sources(j, width, smooth);
         let pixel = |column: usize| column * channels..(column + 1) * channels;
+        let other = other.map(|other| &other[pixel(j)]);
         if !smooth {
-            y.copy_from_slice(&near[pixel(c)]);
-        } else {
-            let [p, q, r, s] = [&near[pixel(c)], &near[pixel(d)], &far[pixel(c)], &far[pixel(d)]];
-            for ((((y, p), q), r), s) in y.iter_mut().zip(p).zip(q).zip(r).zip(s) {
-                *y = a * wc * p + a * wd * q + b * wc * r + b * wd * s;
-            }
+            put(y, near[pixel(c)].iter().copied(), other);
+            continue;
         }
-        if let Some(other) = other {
-            y.iter_mut().zip(&other[pixel(j)]).for_each(|(y, other)| *y += other);
+        let [p, q, r, s] = [&near[pixel(c)], &near[pixel(d)], &far[pixel(c)], &far[pixel(d)]];
+        let [wp, wq, wr, ws] = [a * wc, a * wd, b * wc, b * wd];
+        let four = p.iter().zip(q).zip(r.iter().zip(s));
+        put(y, four.map(|((p, q), (r, s))| wp * p + wq * q + wr * r + ws * s), other);
+    }
+}
+
+#[inline(always)]
+fn put(y: &mut [MaybeUninit<f32>], values: impl Iterator<Item = f32>, other: Option<&[f32]>) {
+    let places = y.iter_mut().zip(values);
+    match other {
+        None => places.for_each(|(y, value)| *y = MaybeUninit::new(value)),
+        Some(other) => {
+            places.zip(other).for_each(|((y, value), other)| *y = MaybeUninit::new(value + other));
         }
     }
 }
@@ -112,4 +125,29 @@ pub(super) fn plain(x: &Tensor, [b, h, w, c]: [usize; 4], smooth: bool) -> Resul
     let rows = wide.reshape((b, h, 2 * w * c))?;
     let tall = weights(h)?.unsqueeze(0)?.broadcast_as((b, 2 * h, h))?.contiguous()?.matmul(&rows)?;
     Ok(tall.reshape((b, 2 * h, 2 * w, c))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn enlarging_and_adding_is_that_of_the_plain_form() {
+        for dims @ [b, c, h, w] in [[1, 48, 6, 6], [2, 5, 3, 7], [3, 1, 1, 1], [1, 300, 20, 9]] {
+            let [x, other] = [dims, [b, c, 2 * h, 2 * w]]
+                .map(|dims| Tensor::randn(0f32, 1.0, &dims, &Device::Cpu).unwrap());
+            let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+            let expected = enlarge_add(&wide(&x), &wide(&other)).unwrap();
+            for other in
+                [&other, &other.transpose(2, 3).unwrap().contiguous().unwrap().transpose(2, 3).unwrap()]
+            {
+                let error = (wide(&enlarge_add(&x, other).unwrap()) - &expected).unwrap().abs().unwrap();
+                assert!(error.flatten_all().unwrap().max(0).unwrap().to_scalar::<f64>().unwrap() < 1e-5);
+            }
+            assert!(enlarge_add(&other, &x).is_err());
+        }
+        let empty = Tensor::zeros((1, 0, 4, 4), DType::F32, &Device::Cpu).unwrap();
+        assert!(enlarge_add(&empty, &empty).is_err());
+    }
 }

@@ -1,6 +1,7 @@
 //! Pooling for inference.
 //!
-//! Largest: y[b, c, i, j] = max over u, v of x[b, c, s*i + u - p, s*j + v - p], without what lies outside.
+//! Largest: y[b, c, i, j] = max over u, v of x[b, c, s*i + u - p, s*j + v - p], without what lies outside; what is
+//! not a number wins, as in PyTorch.
 //! Mean: y[b, c] = mean over i, j of x[b, c, i, j]; the sum runs over pixels in order, so its error is at most
 //! h * w * 2^-24 of the mean of the sizes.
 #![allow(unsafe_code, unsafe_op_in_unsafe_fn)]
@@ -12,7 +13,7 @@ use super::lanes::{Kernel, Lanes};
 use super::shape::{Padding, is_fast};
 use super::simd::Isa;
 use super::threads::each;
-use super::view::{self, filled, with_margins};
+use super::view::{self, Shared, filled, with_margins};
 use crate::error::{Error, Result};
 
 /// The largest value of each `window` x `window`, moved by `stride`, with `margin` pixels around that never win:
@@ -38,7 +39,7 @@ pub fn max_pool(x: &Tensor, window: usize, stride: usize, margin: usize) -> Resu
     }
     let [_, _, oh, ow] = out;
     let data = view::with_view(x, |x| {
-        Ok(filled(b * c * oh * ow, |target| {
+        let fill = |target: Shared| {
             with_margins(x, [0; 4], |x| {
                 each(b * oh, |line| {
                     let (picture, i) = (line / oh, line % oh);
@@ -55,7 +56,9 @@ pub fn max_pool(x: &Tensor, window: usize, stride: usize, margin: usize) -> Resu
                     }
                 });
             });
-        }))
+        };
+        // SAFETY: each line is written whole.
+        Ok(unsafe { filled(b * c * oh * ow, fill) })
     })?;
     view::tensor(data, out)
 }
@@ -86,7 +89,8 @@ impl Kernel for Largest {
                 let mut largest = V::splat(f32::NEG_INFINITY);
                 for y in self.rows[0]..self.rows[1] {
                     for column in first..end {
-                        largest = V::load(self.from.add((y * w + column) * c + channel)).max(largest);
+                        let value = V::load(self.from.add((y * w + column) * c + channel));
+                        largest = value.max(largest).or_nan(largest);
                     }
                 }
                 largest.store(self.to.add(j * c + channel));
@@ -95,14 +99,21 @@ impl Kernel for Largest {
     }
 }
 
-/// Candle's operations: the maximum of shifted pictures.
-fn plain_max(x: &Tensor, [window, stride, margin]: [usize; 3], [_, _, oh, ow]: [usize; 4]) -> Result<Tensor> {
+/// Candle's operations: the largest of shifted pictures.
+pub(super) fn plain_max(
+    x: &Tensor,
+    [window, stride, margin]: [usize; 3],
+    [_, _, oh, ow]: [usize; 4],
+) -> Result<Tensor> {
     let x = with_border(x, margin, f32::NEG_INFINITY)?;
     let mut largest: Option<Tensor> = None;
     for part in shifts(&x, [window; 2], stride, [oh, ow], f32::NEG_INFINITY)? {
         largest = Some(match largest {
             None => part,
-            Some(largest) => largest.maximum(&part)?,
+            Some(largest) => {
+                let wins = part.gt(&largest)?.maximum(&part.ne(&part)?)?;
+                wins.where_cond(&part, &largest)?
+            }
         });
     }
     largest.ok_or_else(|| Error::new("a pool without a window"))
@@ -135,4 +146,47 @@ pub fn mean(x: &Tensor) -> Result<Tensor> {
         }))
     })?;
     Ok(Tensor::from_vec(data, (b, c), x.device())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    fn numbers(t: &Tensor) -> Vec<f32> {
+        t.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// Enough channels for every width of a register, and for ones that overlap.
+    const CHANNELS: [usize; 6] = [1, 4, 6, 8, 16, 37];
+
+    #[test]
+    fn the_largest_is_that_of_the_plain_form() {
+        for c in CHANNELS {
+            for (window, stride, margin) in [(2, 2, 0), (3, 2, 1), (3, 1, 2), (1, 3, 0)] {
+                let x = Tensor::randn(0f32, 1.0, (2, c, 7, 5), &Device::Cpu).unwrap();
+                let plain = max_pool(&x.to_dtype(DType::F64).unwrap(), window, stride, margin).unwrap();
+                assert_eq!(numbers(&max_pool(&x, window, stride, margin).unwrap()), numbers(&plain));
+            }
+        }
+        for (window, stride, margin) in [(9, 1, 1), (3, 0, 1), (2, 1, 2)] {
+            let x = Tensor::zeros((1, 1, 6, 8), DType::F32, &Device::Cpu).unwrap();
+            assert!(max_pool(&x, window, stride, margin).unwrap_err().line().contains("[1, 1, 6, 8]"));
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_wins_wherever_it_lies() {
+        for c in CHANNELS {
+            for place in 0..4 {
+                let mut x = vec![1f32; 4 * c];
+                x[place * c..(place + 1) * c].fill(f32::NAN);
+                let x = Tensor::from_vec(x, (1, 2, 2, c), &Device::Cpu).unwrap();
+                for x in [x.clone(), x.to_dtype(DType::F64).unwrap()] {
+                    let y = max_pool(&x.permute((0, 3, 1, 2)).unwrap(), 2, 2, 0).unwrap();
+                    assert!(numbers(&y).iter().all(|y| y.is_nan()), "{c} {place}");
+                }
+            }
+        }
+    }
 }

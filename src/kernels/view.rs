@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 
@@ -65,13 +66,13 @@ impl Shared {
         Self(data.as_mut_ptr())
     }
 
-    /// `len` numbers from `start` on.
+    /// Room for `len` numbers from `start` on, written or not.
     ///
     /// # Safety
-    /// They are there, and nobody else uses them.
-    pub unsafe fn part<'a>(self, start: usize, len: usize) -> &'a mut [f32] {
+    /// It is there, and nobody else uses it.
+    pub unsafe fn part<'a>(self, start: usize, len: usize) -> &'a mut [MaybeUninit<f32>] {
         // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start).cast(), len) }
     }
 
     pub fn from_raw(data: *mut f32) -> Self {
@@ -89,13 +90,27 @@ impl Shared {
     }
 }
 
-/// A vector of `len` numbers that `fill` writes all of.
-pub(super) fn filled(len: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
-    let mut data = Vec::with_capacity(len);
+/// A vector of `len` numbers that `fill` writes.
+///
+/// # Safety
+/// `fill` writes all of them, and reads none that it has not written.
+pub(super) unsafe fn filled(len: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
+    let mut data: Vec<f32> = Vec::with_capacity(len);
+    if cfg!(test) {
+        // What stays unwritten shall be seen.
+        data.spare_capacity_mut().fill(MaybeUninit::new(f32::NAN));
+    }
     fill(Shared(data.as_mut_ptr()));
-    // SAFETY: the capacity is there, and the callers write every element.
+    // SAFETY: the capacity is there, and the caller promises that every number is written.
     unsafe { data.set_len(len) };
     data
+}
+
+/// Writes the same number everywhere.
+pub(super) fn set(part: &mut [MaybeUninit<f32>], value: f32) -> &mut [f32] {
+    part.fill(MaybeUninit::new(value));
+    // SAFETY: every number has just been written.
+    unsafe { &mut *(std::ptr::from_mut(part) as *mut [f32]) }
 }
 
 thread_local! {

@@ -55,6 +55,9 @@ impl Winograd {
     ///
     /// `fresh`: the weights have to be transformed for this one time.
     pub fn pays(pixels: usize, tiles: usize, out: usize, inner: usize, fresh: bool) -> bool {
+        if inner < 16 || out < 16 {
+            return false;
+        }
         // In multiply-adds at full speed; a weight that does not stay in the cache costs as much as sixteen.
         const FAR: usize = 16;
         let weights_far = 9 * inner * out > 256 * 1024;
@@ -65,7 +68,7 @@ impl Winograd {
         // Transforming a kernel takes as long as this many multiply-adds.
         const FRESH: usize = 14_000;
         let ours = if fresh { ours + FRESH } else { ours };
-        inner >= 16 && out >= 16 && ours * 10 < direct * 9
+        ours * 10 < direct * 9
     }
 
     /// The output (batch, height', width', out) for shapes that fit.
@@ -75,7 +78,7 @@ impl Winograd {
         let (rows, columns) = (th * OUT + 2, tw * OUT + 2);
         let [top, left] = around.start;
         let margins = [top, rows - top - h, left, columns - left - w];
-        filled(b * oh * ow * out, |target| {
+        let fill = |target: Shared| {
             with_margins(x, margins, |x| {
                 let tiles = b * th * tw;
                 let weights = PLACES * c * out;
@@ -101,7 +104,9 @@ impl Winograd {
                 };
                 if apart { each(blocks, job) } else { (0..blocks).for_each(job) }
             });
-        })
+        };
+        // SAFETY: the tiles cover the output.
+        unsafe { filled(b * oh * ow * out, fill) }
     }
 }
 

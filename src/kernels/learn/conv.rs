@@ -129,7 +129,7 @@ fn dx(of: &Geometry, dy: &[f32], w: &[f32]) -> Vec<f32> {
     let [top, bottom, left, right] = of.margins;
     if of.stride == 1 && [top, bottom].iter().all(|&n| n < kh) && [left, right].iter().all(|&n| n < kw) {
         // Turned by half a turn, inputs and outputs exchanged.
-        let turned = filled(w.len(), |to| {
+        let fill = |to: Shared| {
             each(inner, |c| {
                 let taps = kh * kw;
                 for o in 0..out {
@@ -140,13 +140,15 @@ fn dx(of: &Geometry, dy: &[f32], w: &[f32]) -> Vec<f32> {
                     }
                 }
             });
-        });
+        };
+        // SAFETY: each channel writes its weights for all outputs.
+        let turned = unsafe { filled(w.len(), fill) };
         let margins = [kh - 1 - top, kh - 1 - bottom, kw - 1 - left, kw - 1 - right];
         return convolve(dy, of.out, &turned, [inner, out], of, [b, inner, h, width], margins);
     }
     let columns = kh * kw * inner;
     // The columns' order is (tap, channel); weights are read once, in order.
-    let ordered = filled(w.len(), |to| {
+    let fill = |to: Shared| {
         each(out, |o| {
             for tap in 0..kh * kw {
                 for c in 0..inner {
@@ -156,10 +158,12 @@ fn dx(of: &Geometry, dy: &[f32], w: &[f32]) -> Vec<f32> {
                 }
             }
         });
-    });
+    };
+    // SAFETY: each output writes all of its weights.
+    let ordered = unsafe { filled(w.len(), fill) };
     let panels = Panels::new(Isa::best(), out, columns, |o, n| ordered[o * columns + n]);
     let (rows, row) = (h + top + bottom, (width + left + right) * inner);
-    filled(b * h * width * inner, |target| {
+    let fill = |target: Shared| {
         each(b, |picture| {
             with_scratch(oh * ow * columns, |products| {
                 let dy = &dy[picture * oh * ow * out..(picture + 1) * oh * ow * out];
@@ -185,7 +189,9 @@ fn dx(of: &Geometry, dy: &[f32], w: &[f32]) -> Vec<f32> {
                 });
             });
         });
-    })
+    };
+    // SAFETY: all rows of all pictures are copied.
+    unsafe { filled(b * h * width * inner, fill) }
 }
 
 /// The gradient of the weights (out, inner, kh, kw).
@@ -195,7 +201,7 @@ fn dw(of: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
     let [kh, kw] = of.kernel;
     let isa = Isa::best();
     let width = 2 * isa.lanes();
-    filled(out * inner * kh * kw, |target| {
+    let fill = |target: Shared| {
         with_margins(picture(x, of.x), of.margins, |x| {
             let blocks = (kw * inner).div_ceil(width);
             let wanted = 4 * rayon::current_num_threads();
@@ -220,7 +226,9 @@ fn dw(of: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
                 });
             });
         });
-    })
+    };
+    // SAFETY: the jobs are all rows, columns and channels of the kernel, for all outputs.
+    unsafe { filled(out * inner * kh * kw, fill) }
 }
 
 /// sums[o, n] += dy[pixel, o] * x[pixel's window, row u, first + n] for all pixels.

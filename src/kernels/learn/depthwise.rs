@@ -12,7 +12,7 @@ use super::super::shape::Padding;
 use super::super::simd::Isa;
 use super::super::threads::each;
 use super::super::tile::Last;
-use super::super::view::{Margins, filled};
+use super::super::view::{Margins, Shared, filled};
 use super::pictures::{Geometry, picture};
 
 /// The output.
@@ -47,7 +47,7 @@ pub(super) fn dx(of: &Geometry, dy: &[f32], w: &[f32]) -> Vec<f32> {
         return run(dy, of.out, &turned, of, [b, c, h, width], margins);
     }
     let weight = by_tap(w, c, kh * kw);
-    filled(b * h * width * c, |target| {
+    let fill = |target: Shared| {
         each(b, |picture| {
             // SAFETY: no other job has this picture, and the spread stays in it.
             unsafe {
@@ -57,7 +57,9 @@ pub(super) fn dx(of: &Geometry, dy: &[f32], w: &[f32]) -> Vec<f32> {
                 Isa::best().run_within(c, Spread { of, dy, weight: &weight, to });
             }
         });
-    })
+    };
+    // SAFETY: each picture is set to zero first.
+    unsafe { filled(b * h * width * c, fill) }
 }
 
 /// (channels, taps) to (taps, channels).
@@ -112,7 +114,7 @@ pub(super) fn dw(of: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
     let [b, h, w, c] = of.x;
     let [_, oh, ow, _] = of.out;
     let taps = of.kernel[0] * of.kernel[1];
-    let parts = filled(b * taps * c, |target| {
+    let fill = |target: Shared| {
         each(b, |picture| {
             // SAFETY: no other job has this picture's part.
             unsafe {
@@ -122,7 +124,9 @@ pub(super) fn dw(of: &Geometry, x: &[f32], dy: &[f32]) -> Vec<f32> {
                 Isa::best().run_within(c, Gather { of, x, dy, to });
             }
         });
-    });
+    };
+    // SAFETY: each part is set to zero first.
+    let parts = unsafe { filled(b * taps * c, fill) };
     let mut sums = vec![0.0; taps * c];
     for part in parts.chunks_exact((taps * c).max(1)) {
         sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);

@@ -7,7 +7,7 @@ use super::super::enlarge::{enlarged, plain, sources};
 use super::super::shape::is_fast;
 use super::super::simd::vectorised;
 use super::super::threads::each;
-use super::super::view::filled;
+use super::super::view::{Shared, filled, set};
 use super::pictures::{numbers, sizes, with_numbers};
 use crate::error::Result;
 
@@ -72,12 +72,12 @@ impl CustomOp1 for Twice {
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let [b, h, w, c] = self.size;
         let dx = with_numbers(dy, |dy| {
-            filled(b * h * w * c, |target| {
+            let fill = |target: Shared| {
                 each(b, |picture| {
                     let dy = &dy[4 * picture * h * w * c..4 * (picture + 1) * h * w * c];
                     // SAFETY: no other job has this picture.
                     let dx = unsafe { target.part(picture * h * w * c, h * w * c) };
-                    dx.fill(0.0);
+                    let dx = set(dx, 0.0);
                     self.outputs(|n, of| {
                         let dy = &dy[n * c..(n + 1) * c];
                         for (to, weight) in of.into_iter().filter(|&(_, weight)| weight > 0.0) {
@@ -85,7 +85,9 @@ impl CustomOp1 for Twice {
                         }
                     });
                 });
-            })
+            };
+            // SAFETY: each picture is set to zero first.
+            unsafe { filled(b * h * w * c, fill) }
         })?;
         Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
     }

@@ -15,7 +15,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape as Dims, Tenso
 use super::super::shape::{Activation, is_fast};
 use super::super::simd::vectorised;
 use super::super::threads::each;
-use super::super::view::{Shared, filled};
+use super::super::view::{Shared, filled, set};
 use super::norm_loops::{add_gradients, add_squares, apply, pass_gradients, spread_gradients};
 use super::pictures::{into_candle, numbers, sizes, with_numbers};
 use crate::error::{Error, Result};
@@ -46,7 +46,11 @@ pub fn batch_norm(
     activation: &Activation,
 ) -> Result<(Tensor, Moments)> {
     let [b, h, w, c] = sizes(x)?;
-    if gain.dims() != [c] || bias.dims() != [c] || residual.is_some_and(|r| r.dims() != x.dims()) || b == 0 {
+    if gain.dims() != [c]
+        || bias.dims() != [c]
+        || residual.is_some_and(|r| r.dims() != x.dims())
+        || b * c == 0
+    {
         return Err(Error::new(format!(
             "a batch norm of {:?} cannot have gain {:?}, bias {:?} and residual {:?}",
             x.dims(),
@@ -138,14 +142,16 @@ impl Norm {
         // A second pass over the same batch must see the same numbers, so the first one counts.
         let _ = self.kept.set(Kept { mean, root });
         let (low, high) = self.limit.map_or((f32::NEG_INFINITY, f32::INFINITY), |limit| (0.0, limit));
-        filled(x.len(), |target| {
+        let fill = |target: Shared| {
             self.each_part(|range| {
                 // SAFETY: within the output, and no other job has this part.
                 let to = unsafe { target.part(range.start, range.len()) };
                 let residual = residual.map(|residual| &residual[range.clone()]);
                 vectorised((to, &x[range], residual, [&scale[..], &shift], [low, high]), apply);
             });
-        })
+        };
+        // SAFETY: the parts are all numbers.
+        unsafe { filled(x.len(), fill) }
     }
 
     /// Gradients of x, gain and bias (together), and the residual if it is `wanted`.
@@ -166,7 +172,7 @@ impl Norm {
         // (x - mean) * slope = z * d gain / n
         let slope: Vec<f32> = d_gain.iter().zip(&kept.root).map(|(d, r)| (d / n * r) as f32).collect();
         let mut d_residual = Vec::new();
-        let dx = filled(x.len(), |target| {
+        let fill = |target: Shared| {
             let spread = |residual: Option<Shared>| {
                 self.each_part(|range| {
                     // SAFETY: within the gradients, and no other job has this part.
@@ -185,11 +191,14 @@ impl Norm {
                 });
             };
             if wanted {
-                d_residual = filled(x.len(), |residual| spread(Some(residual)));
+                // SAFETY: as below.
+                d_residual = unsafe { filled(x.len(), |residual| spread(Some(residual))) };
             } else {
                 spread(None);
             }
-        });
+        };
+        // SAFETY: the parts are all numbers.
+        let dx = unsafe { filled(x.len(), fill) };
         let d_affine = d_gain.iter().chain(&d_bias).map(|&d| d as f32).collect();
         [dx, d_affine, d_residual]
     }
@@ -198,16 +207,17 @@ impl Norm {
     fn sums(&self, add: impl Fn(std::ops::Range<usize>, [&mut [f32]; 2]) + Sync) -> [Vec<f64>; 2] {
         let c = self.channels;
         let runs = self.pixels.div_ceil(RUN);
-        let parts = filled(runs * 2 * c, |target| {
+        let fill = |target: Shared| {
             each(runs, |run| {
                 let range = run * RUN * c..(run * RUN + RUN).min(self.pixels) * c;
                 // SAFETY: no other job has this run's sums.
                 let sums = unsafe { target.part(run * 2 * c, 2 * c) };
-                sums.fill(0.0);
-                let (a, b) = sums.split_at_mut(c);
+                let (a, b) = set(sums, 0.0).split_at_mut(c);
                 add(range, [a, b]);
             });
-        });
+        };
+        // SAFETY: each run is set to zero first.
+        let parts = unsafe { filled(runs * 2 * c, fill) };
         let mut sums = [vec![0.0; c], vec![0.0; c]];
         for part in parts.chunks_exact((2 * c).max(1)) {
             for (sums, part) in sums.iter_mut().zip(part.chunks_exact(c)) {

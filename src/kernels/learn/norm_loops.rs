@@ -1,5 +1,7 @@
 //! The loops of [`super::norm`] over whole pixels, compiled for the processor by whoever calls them (see
-//! `simd::vectorised`). Each takes its data as one value.
+//! `simd::vectorised`). Each takes its data as one value, and writes all of `to`.
+
+use std::mem::MaybeUninit;
 
 /// Adds x - first and its square, for each channel.
 #[inline(always)]
@@ -13,7 +15,8 @@ pub(super) fn add_squares((x, first, [sums, squares]): (&[f32], &[f32], [&mut [f
     }
 }
 
-pub(super) type Applied<'a> = (&'a mut [f32], &'a [f32], Option<&'a [f32]>, [&'a [f32]; 2], [f32; 2]);
+pub(super) type Applied<'a> =
+    (&'a mut [MaybeUninit<f32>], &'a [f32], Option<&'a [f32]>, [&'a [f32]; 2], [f32; 2]);
 
 /// x * scale + shift + residual, between two limits.
 #[inline(always)]
@@ -23,7 +26,7 @@ pub(super) fn apply((to, x, residual, [scale, shift], [low, high]): Applied<'_>)
         None => {
             for (to, x) in to.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
                 for ((to, x), (scale, shift)) in to.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
-                    *to = clamp(x * scale + shift, low, high);
+                    to.write(clamp(x * scale + shift, low, high));
                 }
             }
         }
@@ -33,7 +36,7 @@ pub(super) fn apply((to, x, residual, [scale, shift], [low, high]): Applied<'_>)
             {
                 let affine = scale.iter().zip(shift);
                 for (((to, x), residual), (scale, shift)) in to.iter_mut().zip(x).zip(residual).zip(affine) {
-                    *to = clamp(x * scale + shift + residual, low, high);
+                    to.write(clamp(x * scale + shift + residual, low, high));
                 }
             }
         }
@@ -59,7 +62,7 @@ pub(super) fn add_gradients(([x, y, dy], [mean, root], [low, high], [sums, produ
     }
 }
 
-pub(super) type Spread<'a> = (&'a mut [f32], [&'a [f32]; 3], [&'a [f32]; 4], [f32; 2]);
+pub(super) type Spread<'a> = (&'a mut [MaybeUninit<f32>], [&'a [f32]; 3], [&'a [f32]; 4], [f32; 2]);
 
 /// The gradient of the input.
 #[inline(always)]
@@ -71,16 +74,18 @@ pub(super) fn spread_gradients((to, [x, y, dy], [scale, shift, mean, slope], [lo
         let values = to.iter_mut().zip(x).zip(y.iter().zip(dy));
         for (((to, x), (y, dy)), ((scale, shift), (mean, slope))) in values.zip(constants) {
             let g = if *y > low && *y < high { *dy } else { 0.0 };
-            *to = scale * (g - shift - (x - mean) * slope);
+            to.write(scale * (g - shift - (x - mean) * slope));
         }
     }
 }
 
+pub(super) type Passed<'a> = (&'a mut [MaybeUninit<f32>], &'a [f32], &'a [f32], [f32; 2]);
+
 /// The gradient where the activation lets it pass.
 #[inline(always)]
-pub(super) fn pass_gradients((to, y, dy, [low, high]): (&mut [f32], &[f32], &[f32], [f32; 2])) {
+pub(super) fn pass_gradients((to, y, dy, [low, high]): Passed<'_>) {
     for ((to, y), dy) in to.iter_mut().zip(y).zip(dy) {
-        *to = if *y > low && *y < high { *dy } else { 0.0 };
+        to.write(if *y > low && *y < high { *dy } else { 0.0 });
     }
 }
 

@@ -1,17 +1,17 @@
 //! Pooling with gradients.
 //!
 //! Largest of 3x3 (or any window) with a margin that never wins: the gradient goes to the first largest of the window,
-//! row by row, as PyTorch's does. Mean of a picture: the gradient is spread evenly. Both are exact but for the mean's
+//! row by row, as PyTorch's does; what is not a number wins. Mean of a picture: the gradient is spread evenly. Both are exact but for the mean's
 //! sum, whose error is at most h * w * 2^-24 of the mean of the sizes.
 #![allow(unsafe_code)]
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape as Dims, Tensor};
 
-use super::super::conv::{shifts, with_border};
+use super::super::pool::plain_max;
 use super::super::shape::{Padding, is_fast};
 use super::super::simd::vectorised;
 use super::super::threads::each;
-use super::super::view::filled;
+use super::super::view::{Shared, filled, set};
 use super::pictures::{numbers, sizes, with_numbers};
 use crate::error::{Error, Result};
 
@@ -37,16 +37,8 @@ pub fn max_pool(x: &Tensor, window: usize, stride: usize, margin: usize) -> Resu
     if is_fast(&x) {
         return Ok(x.apply_op1(pool)?);
     }
-    let [_, oh, ow, _] = pool.out;
-    let padded = with_border(&x.permute((0, 3, 1, 2))?, margin, f32::NEG_INFINITY)?;
-    let mut largest: Option<Tensor> = None;
-    for part in shifts(&padded, [window; 2], stride, [oh, ow], f32::NEG_INFINITY)? {
-        largest = Some(match largest {
-            None => part,
-            Some(largest) => part.gt(&largest)?.where_cond(&part, &largest)?,
-        });
-    }
-    let largest = largest.ok_or_else(|| Error::new("a pool without a window"))?;
+    let [b, oh, ow, c] = pool.out;
+    let largest = plain_max(&x.permute((0, 3, 1, 2))?, [window, stride, margin], [b, c, oh, ow])?;
     Ok(largest.permute((0, 2, 3, 1))?.contiguous()?)
 }
 
@@ -86,36 +78,35 @@ impl CustomOp1 for Largest {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Dims)> {
         let x = numbers(x, layout)?;
         let ([b, h, w, c], [_, oh, ow, _]) = (self.x, self.out);
-        let y = filled(b * oh * ow * c, |target| {
+        let fill = |target: Shared| {
             each(b, |picture| {
                 let x = &x[picture * h * w * c..(picture + 1) * h * w * c];
                 // SAFETY: no other job has this picture.
                 let y = unsafe { target.part(picture * oh * ow * c, oh * ow * c) };
-                {
-                    self.windows(|n, places| {
-                        let y = &mut y[n * c..(n + 1) * c];
-                        y.fill(f32::NEG_INFINITY);
-                        for place in places {
-                            vectorised((&mut *y, &x[place * c..(place + 1) * c]), keep_larger);
-                        }
-                    });
-                }
+                self.windows(|n, places| {
+                    let y = set(&mut y[n * c..(n + 1) * c], f32::NEG_INFINITY);
+                    for place in places {
+                        vectorised((&mut *y, &x[place * c..(place + 1) * c]), keep_larger);
+                    }
+                });
             });
-        });
+        };
+        // SAFETY: each output of each picture is set first.
+        let y = unsafe { filled(b * oh * ow * c, fill) };
         Ok((CpuStorage::F32(y), Dims::from_dims(&self.out)))
     }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let ([b, h, w, c], [_, oh, ow, _]) = (self.x, self.out);
         let spread = |x: &[f32], y: &[f32], dy: &[f32]| {
-            filled(b * h * w * c, |target| {
+            let fill = |target: Shared| {
                 each(b, |picture| {
                     let x = &x[picture * h * w * c..(picture + 1) * h * w * c];
                     let [y, dy] =
                         [y, dy].map(|data| &data[picture * oh * ow * c..(picture + 1) * oh * ow * c]);
                     // SAFETY: no other job has this picture.
                     let dx = unsafe { target.part(picture * h * w * c, h * w * c) };
-                    dx.fill(0.0);
+                    let dx = set(dx, 0.0);
                     let mut left = vec![0.0; c];
                     self.windows(|n, places| {
                         left.copy_from_slice(&dy[n * c..(n + 1) * c]);
@@ -127,7 +118,9 @@ impl CustomOp1 for Largest {
                         }
                     });
                 });
-            })
+            };
+            // SAFETY: each picture is set to zero first.
+            unsafe { filled(b * h * w * c, fill) }
         };
         let dx = with_numbers(x, |x| with_numbers(y, |y| with_numbers(dy, |dy| spread(x, y, dy))))???;
         Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
@@ -137,7 +130,7 @@ impl CustomOp1 for Largest {
 #[inline(always)]
 fn keep_larger((y, x): (&mut [f32], &[f32])) {
     for (y, &x) in y.iter_mut().zip(x) {
-        *y = if x <= *y { *y } else { x };
+        *y = if x > *y || x.is_nan() { x } else { *y };
     }
 }
 
@@ -145,7 +138,7 @@ fn keep_larger((y, x): (&mut [f32], &[f32])) {
 #[inline(always)]
 fn give_to_largest((dx, x, y, left): (&mut [f32], &[f32], &[f32], &mut [f32])) {
     for ((dx, x), (y, left)) in dx.iter_mut().zip(x).zip(y.iter().zip(left)) {
-        let taken = if x == y { *left } else { 0.0 };
+        let taken = if x == y || (x.is_nan() && y.is_nan()) { *left } else { 0.0 };
         *dx += taken;
         *left -= taken;
     }
@@ -192,15 +185,19 @@ impl CustomOp1 for Mean {
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let c = self.channels;
         let dx = with_numbers(dy, |dy| {
-            filled(self.batch * self.pixels * c, |target| {
+            let fill = |target: Shared| {
                 each(self.batch, |picture| {
                     let share: Vec<f32> =
                         dy[picture * c..(picture + 1) * c].iter().map(|dy| dy / self.pixels as f32).collect();
                     // SAFETY: no other job has this picture.
                     let to = unsafe { target.part(picture * self.pixels * c, self.pixels * c) };
-                    to.chunks_exact_mut(c.max(1)).for_each(|pixel| pixel.copy_from_slice(&share));
+                    for (to, &share) in to.iter_mut().zip(share.iter().cycle()) {
+                        to.write(share);
+                    }
                 });
-            })
+            };
+            // SAFETY: every pixel is written.
+            unsafe { filled(self.batch * self.pixels * c, fill) }
         })?;
         Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
     }

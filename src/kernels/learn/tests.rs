@@ -146,6 +146,23 @@ fn the_first_largest_takes_the_gradient() {
 }
 
 #[test]
+fn what_is_not_a_number_wins_a_window_and_takes_its_gradient() {
+    for place in 0..9 {
+        let mut numbers = vec![1f32; 9];
+        numbers[place] = f32::NAN;
+        let x = Var::from_vec(numbers, (1, 3, 3, 1), &Device::Cpu).unwrap();
+        let y = max_pool(x.as_tensor(), 3, 1, 0).unwrap();
+        assert!(
+            wide(&y)[0].is_nan()
+                && wide(&max_pool(&x.to_dtype(DType::F64).unwrap(), 3, 1, 0).unwrap())[0].is_nan()
+        );
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let dx = wide(gradients.get(x.as_tensor()).unwrap());
+        assert!((0..9).all(|n| dx[n] == if n == place { 1.0 } else { 0.0 }), "{dx:?}");
+    }
+}
+
+#[test]
 fn bilinear_enlarging_is_pytorchs() {
     // torch.nn.functional.interpolate(torch.tensor([[[[0., 4.]]]]), scale_factor=2, mode="bilinear")
     let x = Tensor::from_vec(vec![0f32, 4.0], (1, 1, 2, 1), &Device::Cpu).unwrap();
@@ -164,7 +181,14 @@ fn shapes_that_do_not_fit_are_named_and_empty_batches_work() {
     let y = conv(x.as_tensor(), &weight, shape).unwrap();
     assert_eq!(y.dims(), [0, 6, 6, 4]);
     y.sum_all().unwrap().backward().unwrap();
+    let none = Var::zeros((1, 8, 8, 0), DType::F32, &Device::Cpu).unwrap();
+    let y = conv(none.as_tensor(), &made(&[20, 0, 3, 3], 1).to_dtype(DType::F32).unwrap(), shape).unwrap();
+    assert_eq!((y.dims(), wide(&y.sum_all().unwrap())[0]), (&[1, 6, 6, 20][..], 0.0));
+    y.sum_all().unwrap().backward().unwrap();
+    assert_eq!(enlarge(none.as_tensor()).unwrap().dims(), [1, 16, 16, 0]);
     assert!(max_pool(&weight, 5, 1, 0).is_err());
+    let no_channels = Tensor::zeros(0, DType::F32, &Device::Cpu).unwrap();
+    assert!(batch_norm(none.as_tensor(), &no_channels, &no_channels, None, &Activation::None).is_err());
     assert!(batch_norm(&weight, &made(&[2], 1), &made(&[3], 1), None, &Activation::None).is_err());
 }
 

@@ -6,14 +6,12 @@
 //!
 //! Tensors that are not 32-bit numbers on the CPU take Candle's operations; results differ by rounding only. What changes
 //! must be contiguous and have an axis.
-#![allow(unsafe_code)]
 
 use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor};
+use rayon::prelude::*;
 
 use super::super::shape::is_fast;
 use super::super::simd::vectorised;
-use super::super::threads::each;
-use super::super::view::Shared;
 use super::pictures::numbers;
 use crate::error::Result;
 
@@ -89,11 +87,8 @@ impl<F> Update<F> {
                 candle_core::bail!("{len} numbers cannot change by {}", source.len());
             }
         }
-        let shared = Shared::new(&mut to[start..end]);
-        each(len.div_ceil(PART), |n| {
-            let range = n * PART..len.min((n + 1) * PART);
-            // SAFETY: within `to`, and no other job has this part.
-            let part = unsafe { shared.part(range.start, range.len()) };
+        to[start..end].par_chunks_mut(PART).enumerate().for_each(|(n, part)| {
+            let range = n * PART..n * PART + part.len();
             (self.work)(part, sources.map(|source| &source[range.clone()]));
         });
         Ok(())
