@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lanet_live::error::{Context, Result};
 use lanet_live::part::Part;
-use lanet_live::train::method::Losses;
+use lanet_live::train::step::Losses;
 
 /// How good a network is on faces that it did not learn from.
 #[derive(Debug, Clone, Copy)]

@@ -21,13 +21,14 @@ use lanet_live::train::contrast::Contrast;
 use lanet_live::train::frozen::Settings;
 use lanet_live::train::labels::Estimation;
 use lanet_live::train::lessons::{self, Given};
-use lanet_live::train::method::{Event, Training, recipe_of};
 use lanet_live::train::noise::Noise;
 use lanet_live::train::optim::{Method, Schedule};
 use lanet_live::train::order::Order;
 use lanet_live::train::pictures::Augmentation;
 use lanet_live::train::recipe::{Recipe, check_device};
+use lanet_live::train::run::{Event, Training};
 use lanet_live::train::shards::shards;
+use lanet_live::train::state::recipe_of;
 
 use super::bar::Bar;
 use super::epochs::{Judgement, Row, Rows};

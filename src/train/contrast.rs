@@ -80,8 +80,9 @@ impl Queues {
     ///
     /// # Errors
     /// The device has no room.
-    pub fn new(width: usize, dtype: DType, device: &Device) -> Result<Self> {
-        let none = Tensor::zeros((0, width), dtype, device)?;
+    pub fn new(device: &Device) -> Result<Self> {
+        // The first keys say how wide it is.
+        let none = Tensor::zeros((0, 0), DType::F32, device)?;
         Ok(Self { expression: none.clone(), landmark: none, labels: Vec::new() })
     }
 
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn queues_keep_the_newest() {
-        let mut queues = Queues::new(2, DType::F64, &Device::Cpu).unwrap();
+        let mut queues = Queues::new(&Device::Cpu).unwrap();
         for n in 0..4u32 {
             let keys = Tensor::new(&[[f64::from(n), 0.0], [f64::from(n), 1.0]], &Device::Cpu).unwrap();
             queues.push(&keys, &(&keys * 2.0).unwrap(), &[n, n + 10], 5).unwrap();
@@ -223,7 +224,7 @@ mod tests {
     #[test]
     fn without_other_labels_there_is_nothing_to_push_away() {
         let keys = noise(&[2, 4], 1);
-        let mut queues = Queues::new(4, DType::F64, &Device::Cpu).unwrap();
+        let mut queues = Queues::new(&Device::Cpu).unwrap();
         let loss = |queues: &Queues| contrast((&keys, &keys), (&keys, &keys), &[1, 1], queues, 0.1).unwrap();
         assert!(loss(&queues).is_none());
         queues.push(&keys, &keys, &[1, 1], 10).unwrap();

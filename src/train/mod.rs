@@ -23,4 +23,6 @@ pub mod lessons;
 pub mod remembered;
 pub mod recipe;
 pub mod checkpoint;
-pub mod method;
+pub mod state;
+pub mod step;
+pub mod run;

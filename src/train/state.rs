@@ -1,0 +1,179 @@
+//! Everything that changes while a run learns, and how it is saved and comes back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use rand::SeedableRng;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use serde::{Deserialize, Serialize};
+
+use super::batch::Lesson;
+use super::branches::Branches;
+use super::checkpoint::Checkpoint;
+use super::contrast::Queues;
+use super::labels::Bank;
+use super::optim::Optimiser;
+use super::recipe::Recipe;
+use super::weights::{Nursery, Weights};
+use crate::error::{Error, Result};
+use crate::expression::COUNT;
+
+/// What of a run can be said in words.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct About {
+    /// What decides it.
+    pub recipe: Recipe,
+    /// The fingerprint of its lesson.
+    pub data: String,
+    /// Epochs done.
+    pub epoch: usize,
+    /// Draws everything that is random.
+    pub rng: Xoshiro256PlusPlus,
+    /// The best epoch so far.
+    pub best: Option<Best>,
+    /// What it began from and what it learns.
+    pub origin: String,
+}
+
+/// The best epoch so far, by a score that the caller chose.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// Its score; higher is better.
+    #[serde(with = "bits")]
+    pub score: f64,
+}
+
+/// A number as its bits: as text it would come back slightly different, and equals would no longer be equal.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(x: &f64, to: S) -> Result<S::Ok, S::Error> {
+        x.to_bits().serialize(to)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
+    }
+}
+
+/// A run between two steps.
+#[derive(Debug)]
+pub struct State {
+    /// What can be said of it.
+    pub about: About,
+    /// The network.
+    pub weights: Weights,
+    /// The momentum network, if EL is on.
+    pub follower: Option<Weights>,
+    /// How the network changes.
+    pub optimiser: Optimiser,
+    /// The estimated labels.
+    pub bank: Bank,
+    /// The keys of the last batches.
+    pub queues: Queues,
+}
+
+/// What a file says beside its tensors: the run, and how often the optimiser has changed each tensor.
+type Words = (About, BTreeMap<String, u64>);
+
+/// What decided the run of a file.
+///
+/// # Errors
+/// A file that holds no run.
+pub fn recipe_of(file: &Path) -> Result<Recipe> {
+    Ok(Checkpoint::<Words>::load(file, &Device::Cpu)?.state.0.recipe)
+}
+
+impl State {
+    /// A run that has learnt nothing, its weights random.
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn new(recipe: Recipe, net: &Branches, lesson: &Lesson, device: &Device) -> Result<Self> {
+        let rng = Xoshiro256PlusPlus::seed_from_u64(recipe.seed);
+        let mut nursery = Nursery { rng, dtype: DType::F32, device: device.clone() };
+        let weights = net.grow(&mut nursery)?;
+        Ok(Self {
+            weights,
+            follower: None,
+            optimiser: Optimiser::new(recipe.optimiser, recipe.decay),
+            bank: Bank::new(lesson.labels.iter().map(|label| label.to_vec()), COUNT),
+            queues: Queues::new(device)?,
+            about: About {
+                data: lesson.fingerprint(),
+                epoch: 0,
+                rng: nursery.rng,
+                best: None,
+                origin: String::new(),
+                recipe,
+            },
+        })
+    }
+
+    /// Saves everything. Between epochs; within one, the epoch would begin again.
+    ///
+    /// # Errors
+    /// A file that cannot be written; an older one stays.
+    pub fn save(&self, file: &Path) -> Result<()> {
+        let state = (self.about.clone(), self.optimiser.steps.clone());
+        let mut checkpoint = Checkpoint { tensors: BTreeMap::new(), state };
+        checkpoint.put("weights/", &self.weights.learnt);
+        checkpoint.put("kept/", &self.weights.kept);
+        if let Some(follower) = &self.follower {
+            checkpoint.put("follower/", &follower.learnt);
+        }
+        checkpoint.put("first/", &self.optimiser.first);
+        checkpoint.put("second/", &self.optimiser.second);
+        let bank = Tensor::from_slice(&self.bank.rows, (self.bank.len(), COUNT), &Device::Cpu)?;
+        let mut state = BTreeMap::from([("bank".to_owned(), bank)]);
+        if !self.queues.labels.is_empty() {
+            let labels = Tensor::from_slice(&self.queues.labels, self.queues.labels.len(), &Device::Cpu)?;
+            state.insert("queue.labels".into(), labels);
+            state.insert("queue.expression".into(), self.queues.expression.clone());
+            state.insert("queue.landmark".into(), self.queues.landmark.clone());
+        }
+        checkpoint.put("state/", &state);
+        checkpoint.save(file)
+    }
+
+    /// What [`State::save`] wrote.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no run.
+    pub fn load(file: &Path, device: &Device) -> Result<Self> {
+        let mut checkpoint = Checkpoint::<Words>::load(file, device)?;
+        let mut weights = Weights::default();
+        for (name, tensor) in checkpoint.take("weights/") {
+            weights.learn(name, &tensor)?;
+        }
+        weights.kept = checkpoint.take("kept/");
+        let (first, second) = (checkpoint.take("first/"), checkpoint.take("second/"));
+        let (follower, kept) = (checkpoint.take("follower/"), weights.kept.clone());
+        let mut state = checkpoint.take("state/");
+        let mut part =
+            |name: &str| state.remove(name).ok_or_else(|| Error::new(format!("it has no '{name}'")));
+        let bank = Bank { rows: part("bank")?.flatten_all()?.to_vec1()?, classes: COUNT };
+        // Safetensors can hold no empty tensors on every reader, so empty queues are not written.
+        let queues = match part("queue.labels") {
+            Ok(labels) => Queues {
+                expression: part("queue.expression")?,
+                landmark: part("queue.landmark")?,
+                labels: labels.to_vec1()?,
+            },
+            Err(_) => Queues::new(device)?,
+        };
+        let (about, steps) = checkpoint.state;
+        let recipe = &about.recipe;
+        Ok(Self {
+            weights,
+            follower: recipe.el.is_some().then_some(Weights { learnt: follower, kept }),
+            optimiser: Optimiser { steps, first, second, ..Optimiser::new(recipe.optimiser, recipe.decay) },
+            bank,
+            queues,
+            about,
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! One step of LA-Net (Wu and Cui 2023, arXiv 2307.09023), the whole of it in sight.
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::batch::Batch;
+use super::branches::Branches;
+use super::contrast;
+use super::labels;
+use super::loss::{self, Wing};
+use super::state::State;
+use super::weights::Mode;
+use crate::error::{Error, Result};
+
+/// What the parts of the loss were, each before its weight; the mean over some steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Losses {
+    /// The weighted sum.
+    pub total: f64,
+    /// Cross-entropy with the given labels.
+    pub given: f64,
+    /// Divergence from the estimated labels.
+    pub estimated: f64,
+    /// Adaptive wing loss of the heat maps.
+    pub landmarks: f64,
+    /// The contrastive loss.
+    pub contrast: f64,
+    /// The share of samples whose most probable class is that of their given label.
+    pub agreement: f64,
+}
+
+impl Losses {
+    /// Adds so much of others.
+    pub fn add(&mut self, other: &Self, share: f64) {
+        self.total += other.total * share;
+        self.given += other.given * share;
+        self.estimated += other.estimated * share;
+        self.landmarks += other.landmarks * share;
+        self.contrast += other.contrast * share;
+        self.agreement += other.agreement * share;
+    }
+}
+
+/// Learns from one batch at `rate`: its faces are `x`, what goes into stage `first` of the backbone (B, H, W, C), and
+/// `classes` holds the class of each given label of the lesson.
+///
+/// # Errors
+/// Tensors that do not fit. Where the loss is not a number nothing is changed, and `losses.total` says so.
+pub fn step(
+    state: &mut State,
+    net: &Branches,
+    batch: &Batch,
+    (x, first): (&Tensor, usize),
+    classes: &[usize],
+    rate: f64,
+) -> Result<Losses> {
+    let State { about, weights, follower, optimiser, bank, queues } = state;
+    let recipe = &about.recipe;
+    let warm = about.epoch >= recipe.warm_up;
+    let device = x.device();
+
+    // Section 3.2, both branches: f (B, d), logits (B, C), m (B, w), maps (B, L, H/4, W/4)
+    let seen = net.forward_from(weights, x, first, Mode::Learn)?;
+    let cross_entropy = loss::cross_entropy(&seen.logits, &batch.labels(device)?)?;
+    let mut losses = vec![("given", 1.0, cross_entropy)];
+
+    if let (Some(weight), Some(landmark)) = (recipe.landmarks, &seen.landmark) {
+        let maps = batch.maps(device)?;
+        let wing =
+            loss::adaptive_wing(&landmark.maps, &maps.wanted, &maps.near, &maps.known, Wing::default())?;
+        losses.push(("landmarks", weight, wing));
+    }
+
+    // Section 3.3, LDE: t (B, C) is what the neighbours say, the target (B, C) what the bank makes of it.
+    let mut estimate = None;
+    if let (Some((lde, weight)), true) = (recipe.lde, warm) {
+        let mut spaces = vec![("f", &seen.features)];
+        spaces.extend(seen.landmark.as_ref().map(|landmark| ("m", &landmark.features)));
+        let t = labels::estimate(weights, &spaces, &seen.logits, lde.neighbours)?;
+        let remembered = bank.read(&batch.samples, &t)?;
+        let target = ((remembered * lde.memory)? + (&t * (1.0 - lde.memory))?)?;
+        losses.push(("estimated", weight, loss::divergence(&target, &seen.logits)?));
+        estimate = Some((t, target, lde.memory));
+    }
+
+    // Section 3.4, EL: queries and keys (B, w) of both spaces, keys from the momentum network.
+    if let (Some((el, _)), Some(follower)) = (recipe.el, &mut *follower) {
+        follower.follow(weights, el.momentum)?;
+    }
+    let mut keys = None;
+    if let (Some((el, weight)), Some(follower), Some(landmark), Some((_, target, _))) =
+        (recipe.el, follower, &seen.landmark, &estimate)
+    {
+        let other = net.forward_from(follower, x, first, Mode::Follow)?;
+        let other_landmark = other.landmark.ok_or_else(|| Error::new("the landmark branch gave nothing"))?;
+        let f_keys = contrast::project(follower, "f", &other.features)?;
+        let m_keys = contrast::project(follower, "m", &other_landmark.features)?;
+        let f = contrast::project(weights, "f", &seen.features)?;
+        let m = contrast::project(weights, "m", &landmark.features)?;
+        let pseudo = contrast::pseudo_labels(target, &batch.samples, el.sure)?; // (B)
+        let loss = contrast::contrast((&f, &m), (&f_keys, &m_keys), &pseudo, queues, el.temperature)?;
+        losses.extend(loss.map(|loss| ("contrast", weight, loss)));
+        keys = Some((f_keys, m_keys, pseudo, el.queue));
+    }
+
+    let mut total = losses[0].2.clone();
+    for (_, weight, loss) in &losses[1..] {
+        total = (total + (loss * *weight)?)?;
+    }
+    let value = |name: &str| {
+        losses.iter().find(|(known, ..)| *known == name).map_or(Ok(0.0), |(.., loss)| scalar(loss))
+    };
+    let top = seen.logits.argmax(1)?.to_vec1::<u32>()?;
+    let agree = top.iter().zip(&batch.samples).filter(|(t, s)| **t as usize == classes[**s]).count();
+    let told = Losses {
+        total: scalar(&total)?,
+        given: value("given")?,
+        estimated: value("estimated")?,
+        landmarks: value("landmarks")?,
+        contrast: value("contrast")?,
+        agreement: agree as f64 / top.len().max(1) as f64,
+    };
+    if !told.total.is_finite() {
+        return Ok(told);
+    }
+
+    let grads = total.backward()?;
+    optimiser.step(weights, &grads, rate, |name| net.learns(name))?;
+    if let Some((t, _, memory)) = &estimate {
+        bank.remember(&batch.samples, t, *memory)?;
+    }
+    if let Some((f_keys, m_keys, pseudo, room)) = keys {
+        queues.push(&f_keys, &m_keys, &pseudo, room)?;
+    }
+    Ok(told)
+}
+
+fn scalar(t: &Tensor) -> Result<f64> {
+    Ok(f64::from(t.to_scalar::<f32>()?))
+}
