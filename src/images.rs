@@ -97,7 +97,8 @@ fn hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
-fn has_image_name(path: &Path) -> bool {
+/// Whether a file is taken for a picture by its name alone.
+pub fn has_image_name(path: &Path) -> bool {
     extension(path).is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }
 

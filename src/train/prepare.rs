@@ -29,12 +29,14 @@ pub struct Keeping {
     pub quality: Option<u8>,
     /// No shard is larger, in bytes.
     pub shard: usize,
+    /// Whether shards that are there may be replaced.
+    pub overwrite: bool,
 }
 
 impl Default for Keeping {
-    /// JPEG 92, shards of 15 MiB.
+    /// JPEG 92, shards of 15 MiB, nothing replaced.
     fn default() -> Self {
-        Self { quality: Some(92), shard: 15 << 20 }
+        Self { quality: Some(92), shard: 15 << 20, overwrite: false }
     }
 }
 
@@ -75,7 +77,7 @@ impl Preparation {
             pictures,
             finder: FaceFinder::new(Options::default(), device)?,
             keeping,
-            writer: Some(Writer::create(folder, keeping.shard)?),
+            writer: Some(Writer::create(folder, keeping.shard, keeping.overwrite)?),
             done: 0,
             outcome: Outcome::default(),
         })

@@ -88,13 +88,15 @@ pub fn compress(plane: &Plane, quality: Option<u8>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes shards `0000.faces`, `0001.faces`, ... of at most so many bytes into a folder, face after face.
+/// Writes shards `0000.faces`, `0001.faces`, ... of at most so many bytes into a folder, face after face. They get
+/// their names all at once, when the last of them is whole.
 #[derive(Debug)]
 pub struct Writer {
     folder: PathBuf,
     limit: usize,
+    overwrite: bool,
     shard: Option<Shard>,
-    finished: usize,
+    finished: Vec<Part>,
 }
 
 #[derive(Debug)]
@@ -106,17 +108,18 @@ struct Shard {
 }
 
 impl Writer {
-    /// Writes into `folder`, which is made; shards of an earlier run are replaced.
+    /// Writes into `folder`, which is made; shards of an earlier run stay until [`Writer::finish`] replaces them.
     ///
     /// # Errors
-    /// A folder that cannot be made or written to.
-    pub fn create(folder: &Path, limit: usize) -> Result<Self> {
+    /// A folder that cannot be made, or that has shards which may not be replaced.
+    pub fn create(folder: &Path, limit: usize, overwrite: bool) -> Result<Self> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
-        for old in shards(folder).unwrap_or_default() {
-            std::fs::remove_file(&old).with_context(|| format!("{} cannot be replaced", old.display()))?;
+        if !overwrite && !shards(folder)?.is_empty() {
+            return Err(Error::new(format!("'{}' has shards already", folder.display()))
+                .advice("choose another folder, or allow overwriting with -y"));
         }
-        Ok(Self { folder: folder.to_owned(), limit, shard: None, finished: 0 })
+        Ok(Self { folder: folder.to_owned(), limit, overwrite, shard: None, finished: Vec::new() })
     }
 
     /// Adds a face.
@@ -144,7 +147,8 @@ impl Writer {
             self.end_shard()?;
         }
         if self.shard.is_none() {
-            let part = Part::create(&self.folder.join(format!("{:04}.{EXTENSION}", self.finished)), true)?;
+            let name = format!("{:04}.{EXTENSION}", self.finished.len());
+            let part = Part::create(&self.folder.join(name), self.overwrite)?;
             let mut file = BufWriter::new(File::create(part.path()).with_context(failed)?);
             file.write_all(MAGIC).with_context(failed)?;
             self.shard = Some(Shard { file, part, bytes: MAGIC.len(), faces: 0 });
@@ -157,12 +161,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the last shard. Without this, it never gets its name.
+    /// Ends the last shard and gives all of them their names; what is left of an earlier run is removed. Without this
+    /// nothing is changed.
     ///
     /// # Errors
     /// As [`Writer::write`].
     pub fn finish(mut self) -> Result<()> {
-        self.end_shard()
+        self.end_shard()?;
+        let old = shards(&self.folder)?;
+        let new: Vec<_> = self.finished.iter().map(|part| part.target().to_owned()).collect();
+        self.finished.into_iter().try_for_each(Part::finish)?;
+        for old in old.into_iter().filter(|old| self.overwrite && !new.contains(old)) {
+            std::fs::remove_file(&old).with_context(|| format!("{} cannot be removed", old.display()))?;
+        }
+        Ok(())
     }
 
     fn end_shard(&mut self) -> Result<()> {
@@ -171,9 +183,8 @@ impl Writer {
         shard.file.write_all(&0u32.to_le_bytes()).with_context(failed)?;
         shard.file.write_all(&shard.faces.to_le_bytes()).with_context(failed)?;
         shard.file.flush().with_context(failed)?;
-        drop(shard.file);
-        self.finished += 1;
-        shard.part.finish()
+        self.finished.push(shard.part);
+        Ok(())
     }
 }
 
@@ -341,7 +352,7 @@ pub(crate) mod tests {
     fn faces_come_back_as_they_were() {
         let folder = folder("whole");
         let faces: Vec<Portrait> = (0..20).map(|n| painted(n, 4, 16)).collect();
-        let mut writer = Writer::create(&folder, 3000).unwrap();
+        let mut writer = Writer::create(&folder, 3000, false).unwrap();
         faces.iter().for_each(|face| writer.write(face).unwrap());
         writer.finish().unwrap();
         assert!(shards(&folder).unwrap().len() > 2);
@@ -355,8 +366,13 @@ pub(crate) mod tests {
             }
             assert_eq!(a.crop(20).unwrap().values.len(), 400);
         }
-        // A second run replaces the first.
-        let mut writer = Writer::create(&folder, 1 << 20).unwrap();
+        // A second run replaces the first when it is whole, and not before.
+        assert!(Writer::create(&folder, 3000, false).unwrap_err().line().contains("has shards already"));
+        let mut writer = Writer::create(&folder, 1 << 20, true).unwrap();
+        writer.write(&faces[0]).unwrap();
+        drop(writer);
+        assert_eq!(read(&folder).unwrap().count(), 20);
+        let mut writer = Writer::create(&folder, 1 << 20, true).unwrap();
         writer.write(&faces[0]).unwrap();
         writer.finish().unwrap();
         assert_eq!(read(&folder).unwrap().count(), 1);
@@ -366,7 +382,7 @@ pub(crate) mod tests {
     #[test]
     fn a_shard_that_is_cut_or_damaged_is_named() {
         let folder = folder("cut");
-        let mut writer = Writer::create(&folder, 1 << 20).unwrap();
+        let mut writer = Writer::create(&folder, 1 << 20, true).unwrap();
         (0..3).for_each(|n| writer.write(&painted(n, 4, 16)).unwrap());
         writer.finish().unwrap();
         let path = folder.join("0000.faces");

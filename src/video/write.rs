@@ -175,7 +175,7 @@ impl Writer {
             // Sound that goes on after the last picture belongs to a video that was read to its end.
             let whole = self.probe.end.is_some_and(|end| last + frame_time * 2 >= end);
             let stop = (!whole).then_some(last + frame_time);
-            let with_sound = self.pictures.beside("sound")?;
+            let with_sound = self.pictures.beside()?;
             let added =
                 ffmpeg.add_sound(self.pictures.path(), source, &self.probe.sound, origin, stop, &with_sound);
             match added {
