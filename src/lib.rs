@@ -16,6 +16,7 @@ pub mod part;
 pub mod device;
 pub mod kernels;
 pub mod metrics;
+pub mod prior;
 pub mod calibration;
 #[cfg(feature = "capture")]
 pub mod canvas;

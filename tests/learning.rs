@@ -9,7 +9,11 @@ use lanet_live::clips::Dataset;
 use lanet_live::expression::Expression;
 use lanet_live::frame::Image;
 use lanet_live::images;
-use lanet_live::net::{LaNet, MobileNet, Model, mobilenet};
+use lanet_live::net::{Backbone, LaNet, Model, Plan, Trunk, backbone};
+use lanet_live::train::branches::Branches;
+use lanet_live::train::weights::{Mode, Nursery};
+use rand::SeedableRng;
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::scratch::Scratch;
 
@@ -27,7 +31,8 @@ fn shared(file: &str) -> Option<PathBuf> {
 fn the_face_recognition_start_gives_the_means_that_another_engine_gave() {
     let Some(weights) = shared("pretrained/face-mobilenet-v1.safetensors") else { return };
     let Some(check) = shared("pretrained/face-mobilenet-v1.check.safetensors") else { return };
-    let net = MobileNet::from_model(&mobilenet::start(&weights, 224, &Device::Cpu).unwrap()).unwrap();
+    let start = backbone::start(&weights, Backbone::MobilenetV1, 224, &Device::Cpu).unwrap();
+    let net = Trunk::from_model(&start).unwrap();
     let check = candle_core::safetensors::load(check, &Device::Cpu).unwrap();
     // The check file's input says (1, 3, 224, 224) but holds its pixels one after the other, B, G, R each.
     let input = check["input"].to_dtype(DType::F32).unwrap().reshape((1, 224, 224, 3)).unwrap();
@@ -39,7 +44,34 @@ fn the_face_recognition_start_gives_the_means_that_another_engine_gave() {
         let error = peak(&(&ours - theirs).unwrap()) / peak(theirs);
         assert!(error < 0.01, "pw{n} is off by {error}");
     }
-    assert_eq!(net.multiply_adds(224, 224) / 1_000_000, 567);
+    assert_eq!(net.plan().multiply_adds(224, 224) / 1_000_000, 567);
+}
+
+#[test]
+fn the_sface_start_gives_the_means_that_another_engine_gave() {
+    let Some(file) = shared("pretrained/sface-mobilenet-v1.safetensors") else { return };
+    let Some(check) = shared("pretrained/sface-mobilenet-v1.check.safetensors") else { return };
+    let plan = Backbone::SfaceMobilenetV1.plan();
+    let net = Branches { plan: plan.clone(), landmarks: 0, frozen: None, meant: false };
+    let rng = Xoshiro256PlusPlus::seed_from_u64(1);
+    let mut weights = net.grow(&mut Nursery { rng, dtype: DType::F32, device: Device::Cpu }).unwrap();
+    assert!(!net.start(&mut weights, &file, &Device::Cpu, DType::F32).unwrap());
+    let check = candle_core::safetensors::load(check, &Device::Cpu).unwrap();
+    let input = check["input"].to_dtype(DType::F32).unwrap();
+    let off = |ours: &Tensor, name: &str| {
+        let theirs = &check[name];
+        let peak = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        let error = peak(&(ours - theirs).unwrap()) / peak(theirs);
+        assert!(error < 0.01, "{name} is off by {error}");
+    };
+    let last = net.forward(&mut weights, &input, Mode::Use).unwrap().features;
+    off(&last.squeeze(0).unwrap(), "last");
+    let tensors = net.export(&weights).unwrap();
+    let used = Trunk::new(&plan, |name| tensors.get(name).cloned()).unwrap();
+    let stages = used.stages(&input).unwrap();
+    for n in [5, 8, 11, 12, 13] {
+        off(&stages[n - 1].mean((2, 3)).unwrap().squeeze(0).unwrap(), &format!("pw{n}"));
+    }
 }
 
 /// A narrow MobileNet with weights that their places give, as a file of bare weights.
@@ -52,13 +84,9 @@ fn narrow_start(file: &Path) {
             |i: usize| (((i * 7919 + salt * 104_729) % 1009) as f32 / 504.5 - 0.9) * 1.7 / inputs.sqrt();
         tensors.insert(name, Tensor::from_vec((0..n).map(value).collect(), shape, &Device::Cpu).unwrap());
     };
-    put("stem.weight".into(), &[8, 3, 3, 3]);
-    put("stem.shift".into(), &[8]);
-    for n in 1..=mobilenet::STAGES {
-        put(format!("dw{n}.weight"), &[8, 1, 3, 3]);
-        put(format!("dw{n}.shift"), &[8]);
-        put(format!("pw{n}.weight"), &[8, 8, 1, 1]);
-        put(format!("pw{n}.shift"), &[8]);
+    for layer in Plan::mobilenet(4).stages.iter().flat_map(|stage| stage.layers()) {
+        put(format!("{}.weight", layer.name), &layer.weight);
+        put(format!("{}.shift", layer.name), &layer.weight[..1]);
     }
     candle_core::safetensors::save(&tensors, file).unwrap();
 }
@@ -191,7 +219,7 @@ fn tables_of_labels_and_of_votes_are_read_and_their_faults_named() {
          c.png,train,0,0,0,0,0,0,0,0,0,0\nd.png,train,x,0,0,0,0,0,0,0,0,0\n"
     ))
     .unwrap();
-    assert_eq!((data.entries.len(), data.undecided, data.skipped.len()), (1, 1, 2));
+    assert_eq!((data.entries.len(), data.blank, data.skipped.len()), (1, 1, 2));
     // The single vote for happiness counts as none.
     let shares = data.entries[0].votes.unwrap();
     assert!((shares.of(Expression::Neutral) - 2.0 / 3.0).abs() < 1e-6);

@@ -52,8 +52,11 @@ pub struct Dataset {
     pub entries: Vec<Entry>,
     /// Lines that could not be read.
     pub skipped: Vec<Skipped>,
-    /// Pictures whose votes have no majority for an expression.
-    pub undecided: usize,
+    /// Pictures whose votes have no majority for an expression, but some for expressions: labelled with the first of those
+    /// that have most.
+    pub undecided: Vec<Entry>,
+    /// Pictures with votes for no expression.
+    pub blank: usize,
 }
 
 impl Dataset {
@@ -189,24 +192,25 @@ fn read_table(table: &Path) -> Result<Dataset> {
             }
         };
         match entry {
-            Ok(Some(entry)) => dataset.entries.push(entry),
-            Ok(None) => dataset.undecided += 1,
+            Ok(Some((entry, true))) => dataset.entries.push(entry),
+            Ok(Some((entry, false))) => dataset.undecided.push(entry),
+            Ok(None) => dataset.blank += 1,
             Err(error) => dataset.skipped.push(Skipped { what, why: error.line() }),
         }
     }
     Ok(dataset)
 }
 
-/// The picture of one line; `None` if its votes have no majority for an expression.
-fn entry(columns: &Columns, record: &StringRecord, folder: &Path) -> Result<Option<Entry>> {
+/// The picture of one line and whether it is decided; `None` if nobody voted for an expression.
+fn entry(columns: &Columns, record: &StringRecord, folder: &Path) -> Result<Option<(Entry, bool)>> {
     let cell = |column: usize| record.get(column).unwrap_or_default().trim();
     if cell(columns.path).is_empty() {
         return Err(Error::new("it names no picture"));
     }
     let path = folder.join(cell(columns.path));
     let split = columns.split.map(cell).filter(|split| !split.is_empty()).map(str::to_owned);
-    let (label, votes) = match &columns.labels {
-        Labels::Name(column) => (cell(*column).parse()?, None),
+    let (label, votes, decided) = match &columns.labels {
+        Labels::Name(column) => (cell(*column).parse()?, None, true),
         Labels::Votes { expressions, others } => {
             let vote = |&column: &usize| {
                 let text = cell(column);
@@ -215,17 +219,17 @@ fn entry(columns: &Columns, record: &StringRecord, folder: &Path) -> Result<Opti
             let votes = expressions.iter().map(vote).collect::<Result<Vec<_>>>()?;
             let others = others.iter().map(vote).collect::<Result<Vec<_>>>()?;
             match majority(&votes, &others)? {
-                Some((label, votes)) => (label, Some(votes)),
+                Some((label, votes, decided)) => (label, Some(votes), decided),
                 None => return Ok(None),
             }
         }
     };
-    Ok(Some(Entry { path, label, votes, split }))
+    Ok(Some((Entry { path, label, votes, split }, decided)))
 }
 
-/// The expression that has more than half of the votes, and how the votes are shared among the expressions; single
-/// votes count as none.
-fn majority(votes: &[u32], others: &[u32]) -> Result<Option<(Expression, Distribution)>> {
+/// The expression with most votes, the first of equals, how the votes are shared among the expressions, and whether it has
+/// more than half of all; single votes count as none. `None` if no expression has any.
+fn majority(votes: &[u32], others: &[u32]) -> Result<Option<(Expression, Distribution, bool)>> {
     let counted =
         |votes: &[u32]| votes.iter().map(|&v| if v > 1 { f64::from(v) } else { 0.0 }).collect::<Vec<_>>();
     if votes.iter().chain(others).all(|&v| v == 0) {
@@ -234,12 +238,13 @@ fn majority(votes: &[u32], others: &[u32]) -> Result<Option<(Expression, Distrib
     let (votes, others) = (counted(votes), counted(others));
     let (of_expressions, all): (f64, f64) =
         (votes.iter().sum(), votes.iter().sum::<f64>() + others.iter().sum::<f64>());
-    let top = Expression::ALL.into_iter().zip(&votes).find(|&(_, &v)| v > all / 2.0);
-    Ok(top.map(|(label, _)| {
-        let mut shares = [0.0; COUNT];
-        shares.iter_mut().zip(&votes).for_each(|(share, v)| *share = (v / of_expressions) as f32);
-        (label, Distribution(shares))
-    }))
+    if of_expressions == 0.0 {
+        return Ok(None);
+    }
+    let mut shares = [0.0; COUNT];
+    shares.iter_mut().zip(&votes).for_each(|(share, v)| *share = (v / of_expressions) as f32);
+    let label = Distribution(shares).top().0;
+    Ok(Some((label, Distribution(shares), votes[label as usize] > all / 2.0)))
 }
 
 /// The pictures below `data` in folders that are named after expressions.
@@ -295,12 +300,17 @@ mod tests {
     #[test]
     fn votes_by_hand() {
         // The single vote for anger is none: happiness has 4 of 6.
-        let (label, votes) = majority(&[2, 4, 0, 0, 1, 0, 0, 0], &[0, 0]).unwrap().unwrap();
-        assert_eq!(label, Happiness);
+        let (label, votes, decided) = majority(&[2, 4, 0, 0, 1, 0, 0, 0], &[0, 0]).unwrap().unwrap();
+        assert!(label == Happiness && decided);
         assert!((votes.of(Neutral) - 1.0 / 3.0).abs() < 1e-6 && votes.of(Anger) == 0.0);
         // Half is not more than half, and votes for no expression count.
-        assert_eq!(majority(&[3, 3, 0, 0, 0, 0, 0, 0], &[]).unwrap(), None);
-        assert_eq!(majority(&[4, 0, 0, 0, 0, 0, 0, 0], &[2, 2]).unwrap(), None);
+        let undecided = |votes: &[u32], others: &[u32]| {
+            let (label, votes, decided) = majority(votes, others).unwrap().unwrap();
+            assert!(label == Neutral && !decided);
+            votes.of(Neutral)
+        };
+        assert_eq!(undecided(&[3, 3, 0, 0, 0, 0, 0, 0], &[]), 0.5);
+        assert_eq!(undecided(&[4, 0, 0, 0, 0, 0, 0, 0], &[2, 2]), 1.0);
         assert_eq!(majority(&[0, 0, 0, 0, 0, 0, 0, 0], &[10, 0]).unwrap(), None);
         assert_eq!(majority(&[1, 1, 1, 1, 1, 1, 1, 1], &[1, 1]).unwrap(), None);
         assert!(majority(&[0; 8], &[0, 0]).unwrap_err().line().contains("zero"));

@@ -33,13 +33,14 @@ pub struct Rows {
     rows: Vec<Vec<String>>,
 }
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "epoch",
     "images",
     "seconds",
     "rate",
     "loss",
     "given",
+    "meant",
     "estimated",
     "landmarks",
     "contrast",
@@ -74,6 +75,7 @@ impl Rows {
             format!("{rate:e}"),
             number(losses.total),
             number(losses.given),
+            number(losses.meant),
             number(losses.estimated),
             number(losses.landmarks),
             number(losses.contrast),

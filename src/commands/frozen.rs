@@ -10,7 +10,7 @@ use lanet_live::error::{Error, Result};
 use lanet_live::expression::{COUNT, Distribution, Expression};
 use lanet_live::metrics::Confusion;
 use lanet_live::net::lanet::Pool;
-use lanet_live::net::{self, Channels, Model, mobilenet};
+use lanet_live::net::{self, Backbone, Channels, Model, backbone};
 use lanet_live::reader::CALIBRATION;
 use lanet_live::train::features::FeatureExtraction;
 use lanet_live::train::frozen::{Classifier, Features, Settings};
@@ -142,7 +142,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
 fn start(options: &Options, device: &Device) -> Result<Model> {
     let file = Path::new(&options.start);
     let mut model = if file.is_file() {
-        mobilenet::start(file, mobilenet::START_SIDE, device)?
+        backbone::start(file, Backbone::MobilenetV1, 224, device)?
     } else {
         net::open(&options.start, device)?
     };
@@ -182,14 +182,17 @@ fn data_name(options: &Options) -> String {
     options.data.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// The stages of MobileNet-V1 behind its stem.
+const STAGES: usize = 13;
+
 /// A stage, or a stage and a grid: `13` or `11x2`.
 pub fn pool(text: &str) -> std::result::Result<Pool, String> {
     let (stage, grid) = text.split_once('x').unwrap_or((text, "1"));
     match (stage.trim().parse(), grid.trim().parse()) {
-        (Ok(stage @ 1..=mobilenet::STAGES), Ok(grid @ 1..=8)) => Ok(Pool { stage, grid }),
+        (Ok(stage @ 1..=STAGES), Ok(grid @ 1..=8)) => Ok(Pool { stage, grid }),
         _ => Err(format!(
             "a layer is a stage from 1 to {}, or with its grid up to 8 as in 11x2",
-            mobilenet::STAGES
+            STAGES
         )),
     }
 }

@@ -44,7 +44,8 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let data = Dataset::open(&options.data)?;
     tell_skipped(talk, &data.skipped, "lines or folders");
     let folder = folder_of(&options.data);
-    let pictures = data.entries.iter().map(|e| (name(folder, &e.path), e.path.clone())).collect();
+    let faces = || data.entries.iter().chain(&data.undecided);
+    let pictures = faces().map(|e| (name(folder, &e.path), e.path.clone())).collect();
     let keeping = Keeping {
         quality: Some(options.quality).filter(|&q| q > 0),
         shard: (options.shard as usize) << 20,
@@ -84,12 +85,13 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         outcome.unreadable.into_iter().map(|(what, why)| Skipped { what, why }).collect();
     tell_skipped(talk, &unreadable, "pictures");
     talk.say(&format!(
-        "{}: {} faces, {} of them unaligned, {} pictures unreadable, {} undecided",
+        "{}: {} faces, {} of them unaligned and {} undecided, {} pictures unreadable, {} without an expression",
         options.output.display(),
         outcome.kept,
         outcome.without_face,
+        data.undecided.len(),
         unreadable.len(),
-        data.undecided
+        data.blank
     ));
     Ok(Outcome::Done)
 }

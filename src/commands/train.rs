@@ -25,7 +25,7 @@ use lanet_live::train::noise::Noise;
 use lanet_live::train::optim::{Method, Schedule};
 use lanet_live::train::order::Order;
 use lanet_live::train::pictures::Augmentation;
-use lanet_live::train::recipe::{Recipe, check_device};
+use lanet_live::train::recipe::{Meant, Recipe, check_device};
 use lanet_live::train::run::{Event, Training};
 use lanet_live::train::shards::shards;
 use lanet_live::train::state::recipe_of;
@@ -60,6 +60,24 @@ pub struct Options {
     /// What is learnt: votes, majority, or the name of a column of single labels
     #[arg(long, value_name = "votes|majority|COLUMN", default_value = "votes")]
     labels: String,
+    /// Learn from faces whose votes have no majority as well
+    #[arg(long)]
+    undecided: bool,
+    /// A column of single labels that says what faces were meant to show: a second classifier learns it
+    #[arg(long, value_name = "COLUMN")]
+    meant: Option<String>,
+    /// The weight of its cross-entropy
+    #[arg(long, value_name = "X", default_value_t = 0.5, requires = "meant")]
+    meant_weight: f64,
+    /// How much it has to say beside the first classifier, from 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.5, requires = "meant")]
+    mix: f64,
+    /// Logit adjustment: leave out of the network how frequent expressions are in the data
+    #[arg(long, value_enum, value_name = "on|off", default_value = "off")]
+    adjust: Switch,
+    /// Judge and keep a moving average of the weights, of which so much stays in a step, such as 0.999 [default: none]
+    #[arg(long, value_name = "X")]
+    average: Option<f64>,
     /// Learn from so many faces only, drawn by the seed
     #[arg(long, value_name = "N")]
     images: Option<usize>,
@@ -322,6 +340,9 @@ impl Options {
             el: on(self.el).then_some((el, self.el_weight)),
             warm_up: self.warm_up,
             views: self.views,
+            meant: self.meant.as_ref().map(|_| Meant { weight: self.meant_weight, mix: self.mix }),
+            adjust: on(self.adjust),
+            average: self.average,
             ..published
         }
     }
@@ -340,6 +361,10 @@ impl Options {
         let given = [
             ("--labels", self.labels != "votes"),
             ("--images", self.images.is_some()),
+            ("--undecided", self.undecided),
+            ("--meant", self.meant.is_some()),
+            ("--adjust", self.adjust == Switch::On),
+            ("--average", self.average.is_some()),
             ("--noise", self.noise.is_some()),
             ("--resume", self.resume),
             ("--split-report", self.split_report.is_some()),
@@ -392,7 +417,11 @@ fn lessons_of(
     if !data.has_splits() {
         data.share_out(&options.split_train, &valid_name, seed);
     }
-    let (train, valid) = (data.split(&options.split_train)?, data.split(&valid_name)?);
+    let (mut train, valid) = (data.split(&options.split_train)?, data.split(&valid_name)?);
+    if options.undecided {
+        let in_part = |entry: &&Entry| entry.split.as_deref() == Some(&options.split_train);
+        train.extend(data.undecided.iter().filter(in_part).cloned());
+    }
     let report = options.split_report.as_deref().map_or(Ok(Vec::new()), |name| data.split(name))?;
     let given = match options.labels.as_str() {
         "votes" => Given::Votes,
@@ -427,6 +456,11 @@ fn lessons_of(
     };
     let [mut train, valid, report] =
         <[Lesson; 3]>::try_from(lessons).map_err(|_| Error::new("a part of the data is lost"))?;
+    if let Some(column) = &options.meant {
+        let (meant, unlabelled) = Given::column(&options.data, column)?;
+        talk.say(&format!("{} lines have no label '{column}'", unlabelled.len()));
+        meant.say_meant(folder, &mut train);
+    }
     if let Some(images) = options.images {
         train.draw(images, seed);
     }
@@ -490,6 +524,8 @@ fn model(training: &Training, options: &Options, judgement: &Judgement) -> Resul
         origin: training.origin().to_owned(),
         licence: "unknown".into(),
         fingerprint: String::new(),
+        mix: recipe.meant.map(|meant| meant.mix as f32),
+        priors: training.priors(),
         input: recipe.input(),
         classes: Expression::ALL.to_vec(),
         results,

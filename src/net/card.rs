@@ -15,6 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::expression::Expression;
 use crate::frame::Image;
 use crate::part::FolderPart;
+use crate::prior::Shares;
 
 /// What a model is, where it comes from and what may be done with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,11 +33,18 @@ pub struct Card {
     pub licence: String,
     /// SHA-256 of `weights.safetensors`, in hexadecimal.
     pub fingerprint: String,
+    /// How much the second classifier, `meant.*`, has to say where there is one: logits are (1 - mix) head + mix meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<f32>,
     /// What goes in.
     pub input: Input,
     /// What comes out, in order; empty for networks that do not classify.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<Expression>,
+    /// How often faces showed what in the data that it learnt from, if its logits say how well a face fits an expression and
+    /// leave it to whoever reads them how frequent that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priors: Option<Shares>,
     /// Measured results, each with its protocol in its name.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub results: toml::Table,
@@ -237,6 +245,8 @@ mod tests {
             origin: "a test".into(),
             licence: "MIT".into(),
             fingerprint: String::new(),
+            mix: None,
+            priors: None,
             input: Input { width: 1, height: 2, channels: Channels::Bgr, mean: [1.0; 3], std: [2.0; 3] },
             classes: Expression::ALL.to_vec(),
             results: toml::Table::new(),

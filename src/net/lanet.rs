@@ -3,7 +3,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::{Backbone, Input, MobileNet, Model, ResNet, mobilenet};
+use super::{Backbone, Input, Model, Trunk};
 use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Expression};
 use crate::frame::Image;
@@ -20,23 +20,15 @@ pub struct Pool {
 
 /// LA-Net's expression branch: faces in, one logit for each expression out.
 ///
-/// Its classifier is a tensor `head.pwN.weight` (expressions, channels, grid, grid) for each stage N that it looks
-/// at, and `head.bias` (expressions).
+/// Its classifier is a tensor `head.LAYER.weight` (expressions, channels, grid, grid) for each stage that it looks
+/// at, LAYER being the stage's last, and `head.bias` (expressions).
 #[derive(Debug, Clone)]
 pub struct LaNet {
-    spine: Spine,
+    trunk: Trunk,
+    pools: Vec<Pool>,
     weight: Tensor, // (features, expressions)
     bias: Tensor,   // (expressions)
     input: Input,
-}
-
-/// What faces go through before the classifier.
-#[derive(Debug, Clone)]
-enum Spine {
-    /// Any of its layers are looked at.
-    MobileNet(MobileNet, Vec<Pool>),
-    /// The mean of its last layer is looked at.
-    ResNet(ResNet),
 }
 
 impl LaNet {
@@ -48,32 +40,55 @@ impl LaNet {
     /// # Errors
     /// A model of another network, or tensors that are missing or of another shape.
     pub fn from_model(model: &Model) -> Result<Self> {
-        let name = &model.card.name;
-        let backbone = model.card.network.strip_prefix("lanet-").and_then(|name| name.parse().ok());
-        let Some(backbone) = backbone.filter(|_: &Backbone| model.card.classes == Expression::ALL) else {
-            return Err(Error::new(format!("the model {name} does not tell expressions"))
+        let card = &model.card;
+        let backbone = card.network.strip_prefix("lanet-").and_then(|name| name.parse::<Backbone>().ok());
+        if backbone.is_none() || card.classes != Expression::ALL {
+            return Err(Error::new(format!("the model {} does not tell expressions", card.name))
                 .advice(format!("its card must say network = \"{}\" and the eight classes", Self::NETWORK)));
-        };
-        let (spine, weight) = match backbone {
-            Backbone::MobilenetV1 => mobilenet_with_pools(model)?,
-            Backbone::Resnet18 | Backbone::Resnet50 => {
-                let plan = backbone.plan();
-                let weight = model.tensor(&plan.head())?;
-                if weight.dims() != [COUNT, plan.channels(), 1, 1] {
-                    let dims = weight.dims();
-                    return Err(Error::new(format!("the model {name} cannot have a classifier {dims:?}")));
-                }
-                let net = ResNet::new(&plan, |name| model.tensor_if_any(name).cloned())
-                    .with_context(|| format!("the model {name} is not as expected"))?;
-                (Spine::ResNet(net), weight.flatten_from(1)?)
-            }
-        };
-        let bias = model.tensor("head.bias")?.clone();
-        if bias.dims() != [COUNT] {
-            return Err(Error::new(format!("the model {name} cannot have a bias {:?}", bias.dims())));
         }
-        let weight = weight.t()?.contiguous()?;
-        Ok(Self { spine, weight, bias, input: model.card.input })
+        Self::new(Trunk::from_model(model)?, |name| model.tensor_if_any(name).cloned(), card.input, card.mix)
+            .with_context(|| format!("the model {} is not as expected", card.name))
+    }
+
+    /// Puts a backbone and the classifier among these tensors together, or the two that `mix` makes one of.
+    ///
+    /// # Errors
+    /// Tensors that are missing or of another shape.
+    pub fn new(
+        trunk: Trunk,
+        tensor: impl Fn(&str) -> Option<Tensor>,
+        input: Input,
+        mix: Option<f32>,
+    ) -> Result<Self> {
+        let tensor = |name: &str| {
+            let (Some(mix), Some(part)) = (mix, name.strip_prefix("head.")) else { return tensor(name) };
+            let meant = tensor(&format!("meant.{part}"))?;
+            let seen = tensor(name)?;
+            (meant.affine(f64::from(mix), 0.0).ok()? + seen.affine(1.0 - f64::from(mix), 0.0).ok()?).ok()
+        };
+        let (mut pools, mut weights) = (Vec::new(), Vec::new());
+        for stage in 1..=trunk.plan().depth() {
+            let Some(weight) = tensor(&trunk.plan().head(stage)) else { continue };
+            let dims = weight.dims();
+            match *dims {
+                [COUNT, channels, grid, columns]
+                    if channels == trunk.channels(stage) && grid == columns && grid > 0 =>
+                {
+                    pools.push(Pool { stage, grid });
+                }
+                _ => return Err(Error::new(format!("stage {stage} cannot have a classifier {dims:?}"))),
+            }
+            weights.push(weight.reshape((COUNT, ()))?);
+        }
+        let advice = "its network and its weights do not belong together";
+        if pools.is_empty() {
+            return Err(Error::new("it has no classifier").advice(advice));
+        }
+        let bias = tensor("head.bias").filter(|bias| bias.dims() == [COUNT]).ok_or_else(|| {
+            Error::new(format!("it has no tensor 'head.bias' of {COUNT} numbers")).advice(advice)
+        })?;
+        let weight = Tensor::cat(&weights, 1)?.t()?.contiguous()?;
+        Ok(Self { trunk, pools, weight, bias, input })
     }
 
     /// Logits (batch, expressions) for faces (batch, 3, height, width).
@@ -103,10 +118,7 @@ impl LaNet {
     /// # Errors
     /// As [`LaNet::forward`].
     pub fn features(&self, faces: &Tensor) -> Result<Tensor> {
-        match &self.spine {
-            Spine::MobileNet(net, pools) => features(net, pools, faces),
-            Spine::ResNet(net) => mean(&net.forward(faces)?),
-        }
+        features(&self.trunk, &self.pools, faces)
     }
 
     /// What its input must be.
@@ -116,53 +128,18 @@ impl LaNet {
 
     /// Multiply-adds for one face.
     pub fn multiply_adds(&self) -> u64 {
-        let head = self.weight.elem_count() as u64;
         let Input { height, width, .. } = self.input;
-        head + match &self.spine {
-            Spine::MobileNet(net, _) => net.multiply_adds(height, width),
-            Spine::ResNet(net) => net.multiply_adds(height, width),
-        }
+        self.weight.elem_count() as u64 + self.trunk.plan().multiply_adds(height, width)
     }
-}
-
-/// MobileNet-V1 and the classifier (C, features) on those of its stages that the model has one for.
-fn mobilenet_with_pools(model: &Model) -> Result<(Spine, Tensor)> {
-    let name = &model.card.name;
-    let net = MobileNet::from_model(model)?;
-    let (mut pools, mut weights) = (Vec::new(), Vec::new());
-    for stage in 1..=mobilenet::STAGES {
-        let Some(weight) = model.tensor_if_any(&weight_name(stage)) else { continue };
-        let (classes, channels, grid, columns) = weight
-            .dims4()
-            .with_context(|| format!("the classifier of the model {name} is not as expected"))?;
-        if classes != COUNT || channels != net.channels(stage) || grid != columns || grid == 0 {
-            return Err(Error::new(format!(
-                "the model {name} cannot have a classifier {:?} on stage {stage}",
-                weight.dims()
-            )));
-        }
-        pools.push(Pool { stage, grid });
-        weights.push(weight.reshape((COUNT, ()))?);
-    }
-    if pools.is_empty() {
-        return Err(Error::new(format!("the model {name} has no classifier"))
-            .advice("its network and its weights do not belong together"));
-    }
-    Ok((Spine::MobileNet(net, pools), Tensor::cat(&weights, 1)?))
-}
-
-/// The tensor that holds the part of the classifier for one stage.
-pub fn weight_name(stage: usize) -> String {
-    format!("head.pw{stage}.weight")
 }
 
 /// The pooled layers of a backbone, side by side: (batch, sum of channels x grid x grid).
 ///
 /// # Errors
 /// Pictures that the backbone refuses, or a stage that it does not have.
-pub fn features(backbone: &MobileNet, pools: &[Pool], pictures: &Tensor) -> Result<Tensor> {
-    let [features] = one_by_one(pictures, |picture| {
-        let stages = backbone.stages(picture)?;
+pub fn features(backbone: &Trunk, pools: &[Pool], pictures: &Tensor) -> Result<Tensor> {
+    let features = |pictures: &Tensor| {
+        let stages = backbone.stages(pictures)?;
         let parts = pools
             .iter()
             .map(|pool| {
@@ -171,8 +148,12 @@ pub fn features(backbone: &MobileNet, pools: &[Pool], pictures: &Tensor) -> Resu
                 grid_means(stage, pool.grid)
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok([Tensor::cat(&parts, 1)?])
-    })?;
+        Ok(Tensor::cat(&parts, 1)?)
+    };
+    if !backbone.plan().is_light() {
+        return features(pictures);
+    }
+    let [features] = one_by_one(pictures, |picture| Ok([features(picture)?]))?;
     Ok(features)
 }
 
@@ -201,21 +182,22 @@ fn grid_means(x: &Tensor, grid: usize) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::backbone::tests::{toy, toy_model};
     use super::*;
-    use crate::net::Card;
+    use crate::net::{Card, Plan};
     use std::collections::HashMap;
 
     fn model(change: impl FnOnce(&mut HashMap<String, Tensor>)) -> Model {
-        let mut tensors = super::super::mobilenet::tests::toy([2, 3, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 7, 8]);
+        let mut tensors = toy(&Plan::mobilenet(2));
         let zeros = |shape: &[usize]| Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
-        tensors.insert(weight_name(5), zeros(&[COUNT, 5, 2, 2]));
-        tensors.insert(weight_name(13), zeros(&[COUNT, 8, 1, 1]));
+        tensors.insert("head.pw5.weight".into(), zeros(&[COUNT, 16, 2, 2]));
+        tensors.insert("head.pw13.weight".into(), zeros(&[COUNT, 64, 1, 1]));
         tensors.insert("head.bias".into(), zeros(&[COUNT]));
         change(&mut tensors);
         let card = Card {
             network: LaNet::NETWORK.into(),
             classes: Expression::ALL.to_vec(),
-            ..super::super::mobilenet::tests::toy_model().card
+            ..toy_model(Backbone::MobilenetV1).card
         };
         Model::new(card, tensors)
     }
@@ -226,7 +208,7 @@ mod tests {
         let faces = Tensor::arange(0f32, 2.0 * 3.0 * 32.0 * 32.0, &Device::Cpu).unwrap();
         let faces = (faces.reshape((2, 3, 32, 32)).unwrap() / 3072.0).unwrap();
         let features = net.features(&faces).unwrap();
-        assert_eq!(features.dims(), [2, 5 * 4 + 8]);
+        assert_eq!(features.dims(), [2, 16 * 4 + 64]);
         let logits = net.forward(&faces).unwrap().to_vec2::<f32>().unwrap();
         let sums = features.sum(1).unwrap().to_vec1::<f32>().unwrap();
         for (row, sum) in logits.iter().zip(sums) {
@@ -248,9 +230,9 @@ mod tests {
     #[test]
     fn a_model_that_is_no_expression_model_is_refused() {
         let line = |model: Model| LaNet::from_model(&model).unwrap_err().line();
-        assert!(line(super::super::mobilenet::tests::toy_model()).contains("does not tell expressions"));
+        assert!(line(toy_model(Backbone::MobilenetV1)).contains("does not tell expressions"));
         let wrong = Tensor::zeros((3, 5, 1, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
-        assert!(line(model(|t| drop(t.insert(weight_name(5), wrong)))).contains("stage 5"));
+        assert!(line(model(|t| drop(t.insert("head.pw5.weight".into(), wrong)))).contains("stage 5"));
         assert!(line(model(|t| drop(t.remove("head.bias")))).contains("head.bias"));
         assert!(line(model(|t| t.retain(|name, _| !name.starts_with("head.pw")))).contains("no classifier"));
     }

@@ -5,21 +5,19 @@ pub mod blazeface;
 pub mod card;
 pub mod facemesh;
 pub mod plan;
-pub mod mobilenet;
-pub mod resnet;
+pub mod backbone;
 pub mod lanet;
 
 use std::path::Path;
 
 use candle_core::Device;
 
+pub use backbone::Trunk;
 pub use blazeface::{BlazeFace, Range};
 pub use card::{Card, Channels, Input, Model};
 pub use facemesh::FaceMesh;
 pub use lanet::LaNet;
-pub use mobilenet::MobileNet;
 pub use plan::{Backbone, Plan};
-pub use resnet::ResNet;
 
 use crate::calibration::Calibration;
 use crate::error::{Context, Error, Result};

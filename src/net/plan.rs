@@ -1,15 +1,17 @@
 //! What a backbone is made of, as data: for the network in use, and for the same network while it learns.
 //!
-//! MobileNet-V1 (Howard et al. 2017, arXiv 1704.04861) and ResNet-18 and -50 (He et al. 2016, arXiv 1512.03385, with the
-//! stride in the 3x3 convolution of a bottleneck as torchvision has it; its layer names too).
+//! MobileNet-V1 (Howard et al. 2017, arXiv 1704.04861), its sister in the face recogniser SFace (Zhong et al. 2021, arXiv
+//! 2205.12010; as in the OpenCV Zoo), and ResNet-18 and -50 (He et al. 2016, arXiv 1512.03385, with the stride in the 3x3
+//! convolution of a bottleneck as torchvision has it; its layer names too).
 
 use std::str::FromStr;
 
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::card::{Channels, Input};
-use crate::error::Error;
-use crate::kernels::{Padding, Shape};
+use crate::error::{Error, Result};
+use crate::kernels::{Activation, Padding, Shape};
 
 /// A backbone by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,18 +19,20 @@ use crate::kernels::{Padding, Shape};
 #[allow(missing_docs)]
 pub enum Backbone {
     MobilenetV1,
+    SfaceMobilenetV1,
     Resnet18,
     Resnet50,
 }
 
 impl Backbone {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::MobilenetV1, Self::Resnet18, Self::Resnet50];
+    pub const ALL: [Self; 4] = [Self::MobilenetV1, Self::SfaceMobilenetV1, Self::Resnet18, Self::Resnet50];
 
     /// Its name, as on the command line and in cards.
     pub fn name(self) -> &'static str {
         match self {
             Self::MobilenetV1 => "mobilenet-v1",
+            Self::SfaceMobilenetV1 => "sface-mobilenet-v1",
             Self::Resnet18 => "resnet-18",
             Self::Resnet50 => "resnet-50",
         }
@@ -36,10 +40,19 @@ impl Backbone {
 
     /// What it is made of.
     pub fn plan(self) -> Plan {
+        self.plan_of_width(match self {
+            Self::MobilenetV1 | Self::SfaceMobilenetV1 => 32,
+            Self::Resnet18 | Self::Resnet50 => 64,
+        })
+    }
+
+    /// The same with so many channels in its stem, and all others in proportion.
+    pub fn plan_of_width(self, base: usize) -> Plan {
         match self {
-            Self::MobilenetV1 => Plan::mobilenet(32),
-            Self::Resnet18 => Plan::resnet(64, [2, 2, 2, 2], false),
-            Self::Resnet50 => Plan::resnet(64, [3, 4, 6, 3], true),
+            Self::MobilenetV1 => Plan::mobilenet(base),
+            Self::SfaceMobilenetV1 => Plan::sface(base),
+            Self::Resnet18 => Plan::resnet(base, [2, 2, 2, 2], false),
+            Self::Resnet50 => Plan::resnet(base, [3, 4, 6, 3], true),
         }
     }
 
@@ -48,6 +61,7 @@ impl Backbone {
     pub fn input(self, side: usize) -> Input {
         let (mean, std) = match self {
             Self::MobilenetV1 => ([103.939, 116.779, 123.68], [1.0; 3]),
+            Self::SfaceMobilenetV1 => ([127.5; 3], [128.0; 3]),
             Self::Resnet18 | Self::Resnet50 => ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
         };
         Input { width: side, height: side, channels: Channels::Grey, mean, std }
@@ -57,7 +71,7 @@ impl Backbone {
 impl FromStr for Backbone {
     type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self, Error> {
+    fn from_str(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|b| b.name() == name).ok_or_else(|| {
             Error::usage(format!("no backbone is called '{name}'"))
                 .advice(format!("use one of {}", Self::ALL.map(Self::name).join(", ")))
@@ -124,36 +138,72 @@ impl Stage {
     }
 }
 
+/// An activation as a plan names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Bend {
+    Relu,
+    Relu6,
+    /// With a slope for each channel, `NAME.slope` (channels).
+    Prelu,
+}
+
+impl Bend {
+    /// It, behind a layer whose tensors `slope` gives.
+    ///
+    /// # Errors
+    /// What `slope` says; it is asked only for a PReLU.
+    pub fn activation(self, slope: impl FnOnce() -> Result<Tensor>) -> Result<Activation> {
+        Ok(match self {
+            Self::Relu => Activation::Relu,
+            Self::Relu6 => Activation::Relu6,
+            Self::Prelu => Activation::Prelu(slope()?),
+        })
+    }
+}
+
 /// A backbone without a head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The stem, stage 0, and all that follows.
     pub stages: Vec<Stage>,
-    /// The last stages at strides 4, 8, 16 and 32.
+    /// The last stages of the four resolutions that the landmark branch sees, from fine to coarse: at strides 4, 8, 16
+    /// and 32 where the stem halves the picture, else at half of those.
     pub ends: [usize; 4],
-    /// Whether activations end at 6.
-    pub relu6: bool,
+    /// What follows each layer.
+    pub bend: Bend,
+    /// Whether a batch norm, `last`, stands behind the last stage while it learns. In use the classifier has it in itself.
+    pub last_norm: bool,
     /// Channels of the landmark branch's pyramid.
     pub pyramid: usize,
 }
 
 impl Plan {
-    /// MobileNet-V1 whose stem has `base` channels (32 at width 1).
+    /// MobileNet-V1 whose stem has `base` channels (32 at width 1), with TensorFlow's padding.
     pub fn mobilenet(base: usize) -> Self {
-        let mut stages =
-            vec![stage(vec![layer("stem", [base, 3, 3, 3], 2, Padding::Same, false)], Shortcut::None)];
+        Self::separable(base, 2, Padding::Same, Bend::Relu6)
+    }
+
+    /// SFace's MobileNet-V1 whose stem has `base` channels (32): PReLU, and a stem that keeps the picture's size.
+    pub fn sface(base: usize) -> Self {
+        Self { last_norm: true, ..Self::separable(base, 1, Padding::Zeros(1), Bend::Prelu) }
+    }
+
+    /// A stem, `stem`, and 13 stages of a depthwise 3x3, `dwN`, and a 1x1 convolution, `pwN`.
+    fn separable(base: usize, stem: usize, padding: Padding, bend: Bend) -> Self {
+        let mut stages = vec![stage(vec![layer("stem", [base, 3, 3, 3], stem, padding, false)], Shortcut::None)];
         let mut channels = base;
         for n in 1..=13 {
             let out = base * [2, 4, 4, 8, 8, 16, 16, 16, 16, 16, 16, 32, 32][n - 1];
             let stride = if matches!(n, 2 | 4 | 6 | 12) { 2 } else { 1 };
             let body = vec![
-                layer(&format!("dw{n}"), [channels, 1, 3, 3], stride, Padding::Same, true),
-                layer(&format!("pw{n}"), [out, channels, 1, 1], 1, Padding::Same, false),
+                layer(&format!("dw{n}"), [channels, 1, 3, 3], stride, padding, true),
+                layer(&format!("pw{n}"), [out, channels, 1, 1], 1, Padding::Zeros(0), false),
             ];
             stages.push(stage(body, Shortcut::None));
             channels = out;
         }
-        Self { stages, ends: [3, 5, 11, 13], relu6: true, pyramid: 2 * base }
+        Self { stages, ends: [3, 5, 11, 13], bend, last_norm: false, pyramid: 2 * base }
     }
 
     /// A ResNet of four groups of so many blocks, the first `base` (64) wide; bottlenecks give four times as many channels.
@@ -191,7 +241,8 @@ impl Plan {
             }
             ends[group] = stages.len() - 1;
         }
-        Self { stages, ends, relu6: false, pyramid: if bottleneck { 4 * base } else { base } }
+        let pyramid = if bottleneck { 4 * base } else { base };
+        Self { stages, ends, bend: Bend::Relu, last_norm: false, pyramid }
     }
 
     /// The channels that it gives.
@@ -199,10 +250,10 @@ impl Plan {
         self.stages.last().map_or(0, Stage::channels)
     }
 
-    /// Multiply-adds for one picture.
-    pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
-        let (mut size, mut sum) = ((height, width), 0);
-        for stage in &self.stages {
+    /// Rows and columns that the stages up to `last` make of so many, and their multiply-adds for them.
+    fn work(&self, last: usize, mut size: (usize, usize)) -> ((usize, usize), u64) {
+        let mut sum = 0;
+        for stage in &self.stages[..=last] {
             if let Shortcut::Layer(layer) = &stage.shortcut {
                 sum += layer.work(size).1;
             }
@@ -214,24 +265,41 @@ impl Plan {
                 size = (size.0.div_ceil(2), size.1.div_ceil(2));
             }
         }
-        sum
+        (size, sum)
     }
 
-    /// How many numbers it has in use, with batch norm folded: weights and shifts.
+    /// Multiply-adds for one picture.
+    pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
+        self.work(self.depth(), (height, width)).1
+    }
+
+    /// The side of the heat maps that the landmark branch draws for pictures of `side` x `side`: that of what both
+    /// branches share.
+    pub fn map_side(&self, side: usize) -> usize {
+        self.work(self.ends[0], (side, side)).0.0
+    }
+
+    /// How many numbers it has in use, with batch norm folded: weights, shifts and slopes.
     pub fn numbers(&self) -> usize {
+        let vectors = if self.bend == Bend::Prelu { 2 } else { 1 };
         let layers = self.stages.iter().flat_map(Stage::layers);
-        layers.map(|layer| layer.weight.iter().product::<usize>() + layer.weight[0]).sum()
+        layers.map(|layer| layer.weight.iter().product::<usize>() + vectors * layer.weight[0]).sum()
     }
 
-    /// What a classifier on its last layer is called.
-    pub fn head(&self) -> String {
-        let last = self.stages.last().and_then(|stage| stage.body.last());
+    /// Whether its layers write far more than their weights are: see [`crate::kernels::one_by_one`].
+    pub fn is_light(&self) -> bool {
+        self.stages.iter().flat_map(Stage::layers).any(|layer| layer.shape.depthwise)
+    }
+
+    /// What the part of a classifier that looks at one stage is called.
+    pub fn head(&self, stage: usize) -> String {
+        let last = self.stages.get(stage).and_then(|stage| stage.body.last());
         format!("head.{}.weight", last.map_or("", |layer| layer.name.as_str()))
     }
 
     /// How many stages follow the stem.
     pub fn depth(&self) -> usize {
-        self.stages.len() - 1
+        self.stages.len().saturating_sub(1)
     }
 }
 
@@ -258,6 +326,11 @@ mod tests {
         assert_eq!(Backbone::Resnet18.plan().multiply_adds(112, 112) / 10_000_000, 48);
         assert_eq!(Backbone::MobilenetV1.plan().multiply_adds(224, 224) / 1_000_000, 567);
         assert_eq!(Backbone::MobilenetV1.plan().channels(), 1024);
+        // 568 M and 185 M, as its description says.
+        assert_eq!(Backbone::SfaceMobilenetV1.plan().multiply_adds(112, 112) / 1_000_000, 568);
+        assert_eq!(Backbone::SfaceMobilenetV1.plan().multiply_adds(64, 64) / 1_000_000, 185);
+        assert_eq!(Backbone::SfaceMobilenetV1.plan().map_side(64), 32);
+        assert_eq!(Backbone::MobilenetV1.plan().map_side(52), 13);
         for backbone in Backbone::ALL {
             assert_eq!(backbone.name().parse::<Backbone>().unwrap(), backbone);
             let plan = backbone.plan();

@@ -27,6 +27,8 @@ pub struct Lesson {
     pub labels: Vec<[f32; COUNT]>,
     /// The expression that each is counted as when the network is judged.
     pub truth: Vec<Expression>,
+    /// The expression that each was meant to show, where somebody says so.
+    pub meant: Vec<Option<Expression>>,
 }
 
 impl Lesson {
@@ -35,6 +37,7 @@ impl Lesson {
         self.faces.push(face);
         self.labels.push(label);
         self.truth.push(truth);
+        self.meant.push(None);
     }
 
     /// Keeps so many of the samples, drawn by `seed`, in their order.
@@ -46,6 +49,7 @@ impl Lesson {
         self.faces = chosen.iter().map(|&n| self.faces[n].clone()).collect();
         self.labels = chosen.iter().map(|&n| self.labels[n]).collect();
         self.truth = chosen.iter().map(|&n| self.truth[n]).collect();
+        self.meant = chosen.iter().map(|&n| self.meant[n]).collect();
     }
 
     /// How many samples there are.
@@ -73,6 +77,11 @@ impl Lesson {
         }
     }
 
+    /// What was meant, as rows: one expression, or nothing at all.
+    pub fn meant_rows(&self) -> impl Iterator<Item = [f32; COUNT]> {
+        self.meant.iter().map(row)
+    }
+
     /// SHA-256 over names and labels: whether a run goes on with the data that it began with.
     pub fn fingerprint(&self) -> String {
         let mut bytes = Vec::new();
@@ -80,8 +89,19 @@ impl Lesson {
             bytes.extend_from_slice(face.name.as_bytes());
             label.iter().for_each(|p| bytes.extend_from_slice(&p.to_le_bytes()));
         }
+        if self.meant.iter().any(Option::is_some) {
+            bytes.extend(self.meant.iter().map(|meant| meant.map_or(u8::MAX, |e| e as u8)));
+        }
         crate::net::card::fingerprint(&bytes)
     }
+}
+
+fn row(meant: &Option<Expression>) -> [f32; COUNT] {
+    let mut row = [0.0; COUNT];
+    if let Some(expression) = meant {
+        row[*expression as usize] = 1.0;
+    }
+    row
 }
 
 fn top(label: &[f32; COUNT]) -> usize {
@@ -95,15 +115,16 @@ pub struct Batch {
     pub samples: Vec<usize>,
     /// The seed of the augmentation of each.
     pub seeds: Vec<u64>,
-    side: usize,
+    map_side: usize,
     pictures: Vec<Image>,
     labels: Vec<f32>,
+    meant: Vec<f32>,
     maps: Vec<f32>,
     near: Vec<f32>,
     known: Vec<f32>,
 }
 
-/// Heat maps to learn: maps and nearness (B, L, H/4, W/4), and which faces have any (B).
+/// Heat maps to learn: maps and nearness (B, L, h, w), and which faces have any (B).
 #[derive(Debug)]
 pub struct Maps {
     /// The heat maps.
@@ -121,8 +142,8 @@ pub struct Look {
     pub input: Input,
     /// How pictures differ from epoch to epoch.
     pub augmentation: Augmentation,
-    /// Whether heat maps are made.
-    pub maps: bool,
+    /// The side of the heat maps, if any are made.
+    pub maps: Option<usize>,
     /// Whether pictures are made; without them a batch says only who is in it.
     pub pictures: bool,
 }
@@ -144,14 +165,14 @@ impl Look {
             })
             .collect::<Result<Vec<_>>>()?;
         let (pictures, points): (Vec<_>, Vec<_>) = faces.into_iter().unzip();
-        let quarter = side.div_ceil(4);
-        let (maps, near) = if self.maps { heat_maps(&points, quarter) } else { Default::default() };
+        let (maps, near) = self.maps.map_or_else(Default::default, |side| heat_maps(&points, side));
         Ok(Batch {
             samples: chosen.iter().map(|&(n, _)| n).collect(),
             seeds: chosen.iter().map(|&(_, seed)| seed).collect(),
-            side,
+            map_side: self.maps.unwrap_or(0),
             pictures: pictures.iter().map(Plane::image).collect::<Result<_>>()?,
             labels: chosen.iter().flat_map(|&(n, _)| lesson.labels[n]).collect(),
+            meant: chosen.iter().flat_map(|&(n, _)| row(&lesson.meant[n])).collect(),
             maps,
             near,
             known: points.iter().map(|face| f32::from(face.is_some())).collect(),
@@ -193,16 +214,24 @@ impl Batch {
         Ok(Tensor::from_slice(&self.labels, (self.samples.len(), COUNT), device)?)
     }
 
+    /// What was meant (B, C): a row is one expression, or nothing where nobody says so.
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn meant(&self, device: &Device) -> Result<Tensor> {
+        Ok(Tensor::from_slice(&self.meant, (self.samples.len(), COUNT), device)?)
+    }
+
     /// The heat maps.
     ///
     /// # Errors
     /// The device has no room, or the batch was made without.
     pub fn maps(&self, device: &Device) -> Result<Maps> {
-        let (b, quarter) = (self.samples.len(), self.side.div_ceil(4));
+        let (b, side) = (self.samples.len(), self.map_side);
         if self.maps.is_empty() {
             return Err(Error::new("the batch was made without heat maps"));
         }
-        let shape = (b, landmarks::COUNT, quarter, quarter);
+        let shape = (b, landmarks::COUNT, side, side);
         Ok(Maps {
             wanted: Tensor::from_slice(&self.maps, shape, device)?,
             near: Tensor::from_slice(&self.near, shape, device)?,
@@ -235,7 +264,7 @@ pub(crate) mod tests {
         let look = Look {
             input: Backbone::Resnet18.input(16),
             augmentation: Augmentation::default(),
-            maps: true,
+            maps: Some(4),
             pictures: true,
         };
         let order: Vec<usize> = (0..10).rev().collect();
@@ -282,7 +311,7 @@ pub(crate) mod tests {
         let look = Look {
             input: Backbone::Resnet18.input(8),
             augmentation: Augmentation::NONE,
-            maps: false,
+            maps: None,
             pictures: true,
         };
         assert!(look.batch(&lesson, &[(0, 1), (1, 2)]).unwrap_err().line().contains("1.png"));

@@ -16,10 +16,13 @@ use super::{contrast, labels};
 use crate::error::{Context, Error, Result};
 use crate::expression::COUNT;
 use crate::kernels::{Activation, Padding, Shape, learn};
-use crate::net::plan::{Layer, Plan, Shortcut, Stage};
+use crate::net::plan::{Bend, Layer, Plan, Shortcut, Stage};
 
 /// A 1x1 convolution.
 const POINT: Shape = Shape { stride: 1, padding: Padding::Zeros(0), depthwise: false };
+
+/// The batch norm behind the last stage, where a plan has one.
+const LAST: &str = "last";
 
 /// A network that learns, as a function of its [`Weights`].
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub struct Branches {
     pub landmarks: usize,
     /// The last stage that does not learn, if any; 0 is the stem.
     pub frozen: Option<usize>,
+    /// Whether there is a second classifier, of what was meant.
+    pub meant: bool,
 }
 
 /// What a pass gives.
@@ -39,6 +44,8 @@ pub struct Seen {
     pub features: Tensor,
     /// (B, C)
     pub logits: Tensor,
+    /// What the second classifier says (B, C).
+    pub meant: Option<Tensor>,
     /// What the landmark branch gives.
     pub landmark: Option<Landmark>,
 }
@@ -48,7 +55,7 @@ pub struct Seen {
 pub struct Landmark {
     /// m (B, pyramid).
     pub features: Tensor,
-    /// Heat maps (B, L, H/4, W/4).
+    /// Heat maps (B, L, h, w), of the size of what both branches share.
     pub maps: Tensor,
 }
 
@@ -62,9 +69,20 @@ impl Branches {
         for layer in self.plan.stages.iter().flat_map(Stage::layers) {
             nursery.convolution(&mut weights, &layer.name, layer.weight)?;
             nursery.batch_norm(&mut weights, &layer.name, layer.weight[0])?;
+            if self.plan.bend == Bend::Prelu {
+                // He et al. 2015 (arXiv 1502.01852) start it so.
+                let slope = Tensor::full(0.25, layer.weight[0], &nursery.device)?.to_dtype(nursery.dtype)?;
+                weights.learn(format!("{}.slope", layer.name), &slope)?;
+            }
+        }
+        if self.plan.last_norm {
+            nursery.batch_norm(&mut weights, LAST, self.plan.channels())?;
         }
         let (d, width) = (self.plan.channels(), self.plan.pyramid);
         nursery.linear(&mut weights, "head", d, COUNT)?;
+        if self.meant {
+            nursery.linear(&mut weights, "meant", d, COUNT)?;
+        }
         labels::grow(&mut weights, nursery, "f", d)?;
         if self.landmarks > 0 {
             for (n, end) in self.plan.ends.into_iter().enumerate() {
@@ -104,8 +122,8 @@ impl Branches {
     }
 
     /// Takes the backbone's tensors from a file: either folded (`X.weight`, `X.shift` and maybe `X.scale`), to be
-    /// followed by [`Branches::settle`], or with batch norm under torchvision's names. Returns whether
-    /// they are folded.
+    /// followed by [`Branches::settle`], or with batch norm under torchvision's names or as `X.norm.weight` and so on; the
+    /// slopes of PReLU are `X.prelu`. Returns whether they are folded.
     ///
     /// # Errors
     /// A file that cannot be read, or a tensor that is missing or of another shape, by name.
@@ -128,6 +146,17 @@ impl Branches {
                     .advice("choose the backbone that the file belongs to")
             })
         };
+        // Batch norm as `theirs` has it, which adds `epsilon` to variances before their root; ours adds 1e-5.
+        let norm = |weights: &mut Weights, name: &str, theirs: &str, channels: &[usize], epsilon: f64| {
+            let part = |part: &str| need(format!("{theirs}.{part}"), channels);
+            let variance = part("running_var")?;
+            let ours = ((&variance + ops::EPSILON)? / (&variance + epsilon)?)?.sqrt()?;
+            weights.learn(format!("{name}.gain"), &(part("weight")? * ours)?)?;
+            weights.learn(format!("{name}.bias"), &part("bias")?)?;
+            weights.kept.insert(format!("{name}.mean"), part("running_mean")?);
+            weights.kept.insert(format!("{name}.variance"), variance);
+            Ok::<_, Error>(())
+        };
         let mut folded = false;
         for layer in self.plan.stages.iter().flat_map(Stage::layers) {
             let (name, channels) = (&layer.name, [layer.weight[0]]);
@@ -137,19 +166,30 @@ impl Branches {
                 None => need(format!("{}.weight", torch.0), &layer.weight)?,
             };
             weights.learn(format!("{name}.weight"), &weight)?;
+            let slope = match self.plan.bend {
+                Bend::Prelu => Some(match take(&format!("{name}.slope"), &channels)? {
+                    Some(slope) => slope,
+                    None => need(format!("{name}.prelu"), &channels)?,
+                }),
+                Bend::Relu | Bend::Relu6 => None,
+            };
+            if let Some(slope) = slope {
+                weights.learn(format!("{name}.slope"), &slope)?;
+            }
             if let Some(shift) = take(&format!("{name}.shift"), &channels)? {
                 folded = true;
                 let scale = take(&format!("{name}.scale"), &channels)?;
                 weights.learn(format!("{name}.gain"), &scale.map_or_else(|| shift.ones_like(), Ok)?)?;
                 weights.learn(format!("{name}.bias"), &shift)?;
-                continue;
+            } else if tensors.contains_key(&format!("{name}.norm.weight")) {
+                norm(weights, name, &format!("{name}.norm"), &channels, 1e-3)?;
+            } else {
+                norm(weights, name, &torch.1, &channels, ops::EPSILON)?;
             }
-            weights.learn(format!("{name}.gain"), &need(format!("{}.weight", torch.1), &channels)?)?;
-            weights.learn(format!("{name}.bias"), &need(format!("{}.bias", torch.1), &channels)?)?;
-            let mean = need(format!("{}.running_mean", torch.1), &channels)?;
-            weights.kept.insert(format!("{name}.mean"), mean);
-            let variance = need(format!("{}.running_var", torch.1), &channels)?;
-            weights.kept.insert(format!("{name}.variance"), variance);
+        }
+        // Weights that were in use have it in their classifier.
+        if self.plan.last_norm && !folded {
+            norm(weights, LAST, "last.norm", &[self.plan.channels()], 2e-5)?;
         }
         self.branch_off(weights)?;
         Ok(folded)
@@ -204,10 +244,15 @@ impl Branches {
         let (shared, last) = (self.plan.ends[0] + 1, self.plan.stages.len());
         let stem = self.pass(weights, x, first.min(shared)..shared, "", mode)?; // (B, H/4, W/4, c4)
         let top = self.pass(weights, &stem, first.max(shared)..last, "", mode)?; // (B, H/32, W/32, d)
+        let top = match self.plan.last_norm {
+            true => weights.batch_norm(LAST, &top, None, &Activation::None, mode)?,
+            false => top,
+        };
         let features = learn::mean(&top)?; // (B, d)
         let logits = weights.linear("head", &features)?; // (B, C)
         let landmark = if self.landmarks > 0 { Some(self.landmark(weights, &stem, mode)?) } else { None };
-        Ok(Seen { features, logits, landmark })
+        let meant = self.meant.then(|| weights.linear("meant", &features)).transpose()?; // (B, C)
+        Ok(Seen { features, logits, meant, landmark })
     }
 
     /// The landmark branch on what both branches share (B, H/4, W/4, c4).
@@ -249,18 +294,18 @@ impl Branches {
             let frozen =
                 prefix.is_empty() && mode != Mode::Measure && self.frozen.is_some_and(|last| n <= last);
             let mode = if frozen { Mode::Use } else { mode };
-            let active = if self.plan.relu6 { Activation::Relu6 } else { Activation::Relu };
+            let bend = self.plan.bend;
             let shortcut = match &stage.shortcut {
                 Shortcut::None => None,
                 Shortcut::Input => Some(x.clone()),
                 Shortcut::Layer(layer) => {
-                    Some(convolve(weights, prefix, layer, &x, None, &Activation::None, mode)?)
+                    Some(convolve(weights, prefix, layer, &x, None, None, mode)?)
                 }
             };
             let mut y = x.clone();
             for (i, layer) in stage.body.iter().enumerate() {
                 let shortcut = shortcut.as_ref().filter(|_| i + 1 == stage.body.len());
-                y = convolve(weights, prefix, layer, &y, shortcut, &active, mode)?;
+                y = convolve(weights, prefix, layer, &y, shortcut, Some(bend), mode)?;
             }
             x = if stage.pool { learn::max_pool(&y, 3, 2, 1)? } else { y };
             if frozen {
@@ -279,8 +324,9 @@ impl Branches {
         })
     }
 
-    /// What is left in use: the expression branch, batch norm folded: `X.weight`, `X.shift`, and the
-    /// classifier, `head.LAST.weight` (C, d, 1, 1) by its last layer and `head.bias` (C).
+    /// What is left in use: the expression branch, batch norm folded: `X.weight`, `X.shift`, `X.slope` behind a PReLU, and
+    /// the classifier, `head.LAST.weight` (C, d, 1, 1) by its last layer and `head.bias` (C); the second one is `meant.LAST.weight`
+    /// and `meant.bias`.
     ///
     /// # Errors
     /// A tensor that is missing.
@@ -288,22 +334,42 @@ impl Branches {
         let mut tensors = HashMap::new();
         for layer in self.plan.stages.iter().flat_map(Stage::layers) {
             let part = |part: &str| format!("{}.{part}", layer.name);
-            let kept = |name: String| {
-                weights.kept.get(&name).ok_or_else(|| Error::new(format!("there are no statistics '{name}'")))
-            };
-            let (mean, variance) = (kept(part("mean"))?, kept(part("variance"))?);
-            let scale = (weights.get(&part("gain"))?.detach() / (variance + ops::EPSILON)?.sqrt()?)?;
-            let shift = (weights.get(&part("bias"))?.detach() - (mean * &scale)?)?;
+            let (scale, shift) = affine(weights, &layer.name)?;
             let weight =
                 weights.get(&part("weight"))?.detach().broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
             tensors.insert(part("weight"), weight);
             tensors.insert(part("shift"), shift);
+            if self.plan.bend == Bend::Prelu {
+                tensors.insert(part("slope"), weights.get(&part("slope"))?.detach());
+            }
         }
-        let head = weights.get("head.weight")?.detach(); // (C, d)
-        tensors.insert(self.plan.head(), head.unsqueeze(2)?.unsqueeze(3)?);
-        tensors.insert("head.bias".into(), weights.get("head.bias")?.detach());
+        for name in ["head", "meant"].into_iter().take(1 + usize::from(self.meant)) {
+            let get = |part: &str| Ok::<_, Error>(weights.get(&format!("{name}.{part}"))?.detach());
+            let (mut weight, mut bias) = (get("weight")?, get("bias")?); // (C, d), (C)
+            if self.plan.last_norm {
+                // A mean over pixels and an affine map can change places.
+                let (scale, shift) = affine(weights, LAST)?;
+                bias = (bias + weight.matmul(&shift.unsqueeze(1)?)?.squeeze(1)?)?;
+                weight = weight.broadcast_mul(&scale)?;
+            }
+            let whole = self.plan.head(self.plan.depth()).replacen("head", name, 1);
+            tensors.insert(whole, weight.unsqueeze(2)?.unsqueeze(3)?);
+            tensors.insert(format!("{name}.bias"), bias);
+        }
         Ok(tensors)
     }
+}
+
+/// What a batch norm does in use: x * scale + shift.
+fn affine(weights: &Weights, name: &str) -> Result<(Tensor, Tensor)> {
+    let kept = |part: &str| {
+        let name = format!("{name}.{part}");
+        weights.kept.get(&name).ok_or_else(|| Error::new(format!("there are no statistics '{name}'")))
+    };
+    let get = |part: &str| Ok::<_, Error>(weights.get(&format!("{name}.{part}"))?.detach());
+    let scale = (get("gain")? / (kept("variance")? + ops::EPSILON)?.sqrt()?)?;
+    let shift = (get("bias")? - (kept("mean")? * &scale)?)?;
+    Ok((scale, shift))
 }
 
 /// A convolution `PREFIX NAME` of x (B, H, W, C) with its batch norm, plus `shortcut`, and an activation.
@@ -313,12 +379,16 @@ fn convolve(
     layer: &Layer,
     x: &Tensor,
     shortcut: Option<&Tensor>,
-    activation: &Activation,
+    bend: Option<Bend>,
     mode: Mode,
 ) -> Result<Tensor> {
     let name = format!("{prefix}{}", layer.name);
     let y = learn::conv(x, weights.get(&format!("{name}.weight"))?, layer.shape)?;
-    weights.batch_norm(&name, &y, shortcut, activation, mode)
+    let activation = match bend {
+        Some(bend) => bend.activation(|| weights.get(&format!("{name}.slope")).cloned())?,
+        None => Activation::None,
+    };
+    weights.batch_norm(&name, &y, shortcut, &activation, mode)
 }
 
 /// A 1x1 convolution with bias.
@@ -341,15 +411,15 @@ mod tests {
     use super::super::weights::tests::nursery;
     use super::*;
     use crate::kernels;
-    use crate::net::ResNet;
+    use crate::net::{Backbone, LaNet, Trunk};
     use candle_core::Var;
 
-    fn toys() -> [Plan; 3] {
-        [Plan::mobilenet(2), Plan::resnet(4, [1, 2, 1, 1], false), Plan::resnet(2, [1, 1, 1, 1], true)]
+    fn toys() -> [Plan; 4] {
+        [Plan::mobilenet(2), Plan::sface(2), Plan::resnet(4, [1, 2, 1, 1], false), Plan::resnet(2, [1, 1, 1, 1], true)]
     }
 
     fn branches(plan: Plan, landmarks: usize) -> Branches {
-        Branches { plan, landmarks, frozen: None }
+        Branches { plan, landmarks, frozen: None, meant: false }
     }
 
     fn furthest(a: &Tensor, b: &Tensor) -> f64 {
@@ -366,13 +436,14 @@ mod tests {
             let (d, width) = (plan.channels(), plan.pyramid);
             let net = branches(plan, 5);
             let mut weights = net.grow(&mut nursery(DType::F32)).unwrap();
-            for (side, quarter) in [(32, 8), (40, 10), (52, 13)] {
+            for side in [32, 40, 52] {
+                let map = net.plan.map_side(side);
                 let seen = net.forward(&mut weights, &faces(2, side, 1), Mode::Learn).unwrap();
                 assert_eq!(seen.features.dims(), [2, d]);
                 assert_eq!(seen.logits.dims(), [2, COUNT]);
                 let landmark = seen.landmark.unwrap();
                 assert_eq!(landmark.features.dims(), [2, width]);
-                assert_eq!(landmark.maps.dims(), [2, 5, quarter, quarter]);
+                assert_eq!(landmark.maps.dims(), [2, 5, map, map]);
             }
             let plain = Branches { landmarks: 0, ..net };
             assert!(plain.forward(&mut weights, &faces(2, 32, 1), Mode::Follow).unwrap().landmark.is_none());
@@ -390,16 +461,18 @@ mod tests {
             let tensors = net.export(&weights).unwrap();
             let numbers: usize = tensors.values().map(Tensor::elem_count).sum();
             assert_eq!(numbers, plan.numbers() + (plan.channels() + 1) * COUNT);
-            let head = tensors[&plan.head()].flatten_from(1).unwrap();
-            let head = (head, tensors["head.bias"].clone());
-            let bare = ResNet::new(&plan, |name| tensors.get(name).cloned()).unwrap();
-            assert_eq!(bare.multiply_adds(32, 32), plan.multiply_adds(32, 32));
+            let tensor = |name: &str| tensors.get(name).cloned();
+            let bare = Trunk::new(&plan, tensor).unwrap();
+            let used = LaNet::new(bare.clone(), tensor, Backbone::Resnet18.input(32), None).unwrap();
+            let head = (plan.channels() * COUNT) as u64;
+            assert_eq!(used.multiply_adds(), plan.multiply_adds(32, 32) + head);
             let x = faces(3, 32, 9);
-            let features = kernels::mean(&bare.forward(&x).unwrap()).unwrap();
-            let logits = features.matmul(&head.0.t().unwrap()).unwrap().broadcast_add(&head.1).unwrap();
             let seen = net.forward(&mut weights, &x, Mode::Use).unwrap();
-            assert!(furthest(&seen.features, &features) < 1e-4);
-            assert!(furthest(&seen.logits, &logits) < 1e-4);
+            assert!(furthest(&seen.logits, &used.forward(&x).unwrap()) < 1e-4);
+            if !plan.last_norm {
+                let features = kernels::mean(&bare.forward(&x).unwrap()).unwrap();
+                assert!(furthest(&seen.features, &features) < 1e-4);
+            }
         }
     }
 
@@ -426,25 +499,25 @@ mod tests {
 
     #[test]
     fn the_gradient_through_the_whole_network_is_that_of_differences() {
-        let net = branches(Plan::mobilenet(2), 3);
+        let names =
+            ["stem.weight", "dw2.weight", "pw3.gain", "dw12.weight", "landmark.dw4.weight", "head.weight"];
+        differences(Plan::mobilenet(2), [&names[..], &["landmark.lateral2.bias"]].concat());
+        differences(Plan::sface(2), [&names[..], &["pw5.slope", "dw1.slope", "last.gain"]].concat());
+    }
+
+    fn differences(plan: Plan, names: Vec<&str>) {
+        let net = branches(plan, 3);
         let mut weights = net.grow(&mut nursery(DType::F64)).unwrap();
         let x = noise(&[3, 3, 32, 32], 1);
-        let pick = noise(&[3, 3, 8, 8], 2);
+        let side = net.plan.map_side(32);
+        let pick = noise(&[3, 3, side, side], 2);
         let loss = |weights: &mut Weights| {
             let seen = net.forward(weights, &x, Mode::Follow).unwrap();
             let maps = (seen.landmark.unwrap().maps * &pick).unwrap().sum_all().unwrap();
             (seen.logits.sqr().unwrap().sum_all().unwrap() + maps).unwrap()
         };
         let grads = loss(&mut weights).backward().unwrap();
-        for name in [
-            "stem.weight",
-            "dw2.weight",
-            "pw3.gain",
-            "dw12.weight",
-            "landmark.dw4.weight",
-            "landmark.lateral2.bias",
-            "head.weight",
-        ] {
+        for name in names {
             let var = Var::from_tensor(weights.get(name).unwrap()).unwrap();
             let grad = grads.get(&var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
             let values = var.flatten_all().unwrap().to_vec1::<f64>().unwrap();
@@ -474,7 +547,7 @@ mod tests {
         assert!(net.start(&mut fresh, &file, &Device::Cpu, DType::F32).unwrap());
         net.settle(&mut fresh, (2..5).map(|salt| Ok(faces(4, 32, salt)))).unwrap();
         let before =
-            ResNet::new(&plan, |name| folded.get(name).cloned()).unwrap().forward(&faces(3, 32, 7)).unwrap();
+            Trunk::new(&plan, |name| folded.get(name).cloned()).unwrap().forward(&faces(3, 32, 7)).unwrap();
         let after = net.forward(&mut fresh, &faces(3, 32, 7), Mode::Use).unwrap().features;
         assert!(furthest(&kernels::mean(&before).unwrap(), &after) < 1e-4);
         let (a, b) = (&fresh.kept["landmark.dw9.mean"], &fresh.kept["dw9.mean"]);

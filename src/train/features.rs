@@ -12,7 +12,7 @@ use crate::clips::Sample;
 use crate::error::{Context, Result};
 use crate::face::align;
 use crate::net::lanet::{self, Pool};
-use crate::net::{Input, MobileNet, Model};
+use crate::net::{Input, Trunk, Model};
 use crate::part::Part;
 
 /// Faces that go through the net at once.
@@ -20,7 +20,7 @@ const BATCH: usize = 16;
 
 /// Computes features: an iterator over how many samples are done, then a tensor.
 pub struct FeatureExtraction<'a> {
-    backbone: MobileNet,
+    backbone: Trunk,
     input: Input,
     pools: Vec<Pool>,
     samples: &'a [Sample],
@@ -50,7 +50,7 @@ impl<'a> FeatureExtraction<'a> {
         let file = cache.map(|folder| folder.join(file_name(model, pools, samples, (seed, round))));
         let known = file.as_deref().and_then(|file| load(file, samples.len()));
         Ok(Self {
-            backbone: MobileNet::from_model(model)?,
+            backbone: Trunk::from_model(model)?,
             input: model.card.input,
             pools: pools.to_vec(),
             done: if known.is_some() { samples.len() } else { 0 },

@@ -11,8 +11,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::error::{Error, Result};
 use crate::expression::{COUNT, Distribution, Expression};
-use crate::net::lanet::{self, Pool};
-use crate::net::{Card, LaNet, MobileNet, Model};
+use crate::net::lanet::Pool;
+use crate::net::{Card, Model, Trunk};
 
 /// Added to each feature's variance: what half precision cannot tell apart shall not be blown up.
 const LEAST_VARIANCE: f64 = 1e-4;
@@ -157,7 +157,7 @@ impl Classifier {
     /// # Errors
     /// Pools that do not fit the features that were learnt from.
     pub fn model(&self, backbone: &Model, pools: &[Pool]) -> Result<Model> {
-        let net = MobileNet::from_model(backbone)?;
+        let net = Trunk::from_model(backbone)?;
         let (weight, bias) = self.weights()?;
         let weight = weight.t()?.to_device(&Device::Cpu)?; // (C, F)
         let mut tensors = HashMap::new();
@@ -168,12 +168,12 @@ impl Classifier {
         for &Pool { stage, grid } in pools {
             let channels = net.channels(stage);
             let part = weight.narrow(1, start, channels * grid * grid)?;
-            tensors.insert(lanet::weight_name(stage), part.reshape((COUNT, channels, grid, grid))?);
+            tensors.insert(net.plan().head(stage), part.reshape((COUNT, channels, grid, grid))?);
             start += channels * grid * grid;
         }
         tensors.insert("head.bias".into(), bias.to_device(&Device::Cpu)?);
         let card = Card {
-            network: LaNet::NETWORK.into(),
+            network: format!("lanet-{}", backbone.card.network.trim_start_matches("lanet-")),
             classes: Expression::ALL.to_vec(),
             results: toml::Table::new(),
             ..backbone.card.clone()

@@ -64,6 +64,14 @@ impl Given {
         Ok((Self::Other(labels), skipped))
     }
 
+    /// Says in a lesson from this folder what the faces were meant to show.
+    pub fn say_meant(&self, folder: &Path, lesson: &mut Lesson) {
+        if let Self::Other(labels) = self {
+            let meant = lesson.faces.iter().map(|face| labels.get(&folder.join(&face.name)).copied());
+            lesson.meant = meant.collect();
+        }
+    }
+
     fn of(&self, path: &Path, label: Expression, votes: Option<Distribution>) -> Option<[f32; COUNT]> {
         let one = |label: Expression| {
             let mut shares = [0.0; COUNT];
@@ -169,6 +177,9 @@ mod tests {
         assert_eq!(lessons[0].labels[0][Fear as usize], 1.0);
         assert_eq!(lessons[0].truth, [Anger]);
         assert_eq!(lessons[1].faces[0].name, "2.png");
+        let mut lesson = lessons[0].clone();
+        old.say_meant(&folder, &mut lesson);
+        assert_eq!((lesson.meant, &lessons[0].meant), (vec![Some(Fear)], &vec![None]));
         assert!(missing[0].what.contains("9.png"));
         assert!(Given::column(&folder, "new").unwrap_err().line().contains("path, split, old, label"));
         std::fs::remove_dir_all(folder).unwrap();

@@ -19,6 +19,7 @@ pub mod pictures;
 pub mod shards;
 pub mod prepare;
 pub mod batch;
+pub mod heads;
 pub mod lessons;
 pub mod remembered;
 pub mod recipe;

@@ -12,6 +12,15 @@ use super::pictures::Augmentation;
 use crate::error::{Error, Result};
 use crate::net::{Backbone, Input};
 
+/// The second classifier, of what was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Meant {
+    /// The weight of its cross-entropy while it learns.
+    pub weight: f64,
+    /// How much it has to say in the finished network: logits are (1 - mix) seen + mix meant.
+    pub mix: f64,
+}
+
 /// Everything that decides a run, beside its data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +59,16 @@ pub struct Recipe {
     pub el: Option<(Contrast, f64)>,
     /// Epochs before LDE and EL begin.
     pub warm_up: usize,
+    /// The second classifier, where the data say what was meant.
+    #[serde(default)]
+    pub meant: Option<Meant>,
+    /// Logit adjustment (Menon et al. 2021, arXiv 2007.07314): the logarithms of the classes' shares are added to the logits
+    /// while learning, so that the network itself need not prefer what is frequent.
+    #[serde(default)]
+    pub adjust: bool,
+    /// How much stays in a step of the moving average of the weights, which is judged and exported in their place.
+    #[serde(default)]
+    pub average: Option<f64>,
     /// Where stages are frozen and the landmark branch is off: in how many views their outputs are remembered, if there
     /// is room; 0 computes them anew in each step.
     pub views: usize,
@@ -89,6 +108,9 @@ impl Recipe {
             el: Some((Contrast::default(), 0.1)),
             warm_up: 0,
             views: 4,
+            meant: None,
+            adjust: false,
+            average: None,
         }
     }
 
@@ -141,6 +163,14 @@ impl Recipe {
                 "memory and momentum are shares, queues hold at least one key, and weights are not negative"
                     .into(),
                 "use --memory and --momentum from 0 to 1, --queue from 1, and weights from 0",
+            );
+        }
+        if self.meant.is_some_and(|meant| !share(meant.mix) || meant.weight.is_nan() || meant.weight < 0.0)
+            || self.average.is_some_and(|average| !share(average))
+        {
+            return refuse(
+                "a mix and an average are shares, and a weight is not negative".into(),
+                "use --mix and --average from 0 to 1, and --meant-weight from 0",
             );
         }
         if self.el.is_some() && self.landmarks.is_none() {

@@ -42,7 +42,7 @@ impl Remembered {
         if lesson.is_empty() || views == 0 {
             return Ok(None);
         }
-        let look = Look { maps: false, ..*look };
+        let look = Look { maps: None, ..*look };
         let mut outputs = |chosen: &[(usize, u64)]| -> Result<Tensor> {
             net.frozen_part(weights, &look.batch(lesson, chosen)?.pictures(&look.input, device)?)
         };

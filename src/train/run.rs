@@ -23,7 +23,8 @@ use crate::error::{Context, Error, Result};
 use crate::expression::COUNT;
 use crate::flow::Stream;
 use crate::kernels;
-use crate::net::{Plan, ResNet};
+use crate::net::{LaNet, Plan, Trunk};
+use crate::prior::Shares;
 
 /// What a training tells.
 #[derive(Debug, Clone)]
@@ -107,6 +108,9 @@ impl Training {
         let mut training = Self::of(state, net, lesson, device);
         if folded {
             training.settle()?;
+        }
+        if training.recipe().average.is_some() {
+            training.state.averaged = Some(training.state.weights.copy_in_use()?);
         }
         if training.recipe().el.is_some() {
             training.state.follower = Some(training.state.weights.momentum_copy()?);
@@ -211,24 +215,36 @@ impl Training {
     /// # Errors
     /// The device has no room.
     pub fn export(&self) -> Result<HashMap<String, Tensor>> {
-        self.net.export(&self.state.weights)
+        let State { about, weights, averaged, .. } = &self.state;
+        let mut tensors = self.net.export(averaged.as_ref().unwrap_or(weights))?;
+        about.priors.finish(&mut tensors, &self.net.plan, about.recipe.adjust)?;
+        Ok(tensors)
     }
 
-    /// What the network in use, see [`Training::export`], says of some samples as they are, `batch` at a time: logits.
+    /// How often the labels say what, if the network leaves that out.
+    pub fn priors(&self) -> Option<Shares> {
+        self.recipe().adjust.then_some(self.state.about.priors.seen)
+    }
+
+    /// What the network in use, see [`Training::export`], says of some samples as they are, `batch` at a time: logits, which
+    /// expect each expression as often as the labels that it learns from have it.
     ///
     /// # Errors
     /// A picture that cannot be read.
     pub fn answers(&self, lesson: &Lesson, batch: usize) -> Result<Vec<[f32; COUNT]>> {
-        let look = Look { augmentation: Augmentation::NONE, maps: false, pictures: true, ..self.look() };
+        let look = Look { augmentation: Augmentation::NONE, maps: None, pictures: true, ..self.look() };
         let tensors = self.export()?;
-        let backbone = ResNet::new(&self.net.plan, |name| tensors.get(name).cloned())?;
+        let tensor = |name: &str| tensors.get(name).cloned();
+        let mix = self.recipe().meant.map(|meant| meant.mix as f32);
+        let net = LaNet::new(Trunk::new(&self.net.plan, tensor)?, tensor, look.input, mix)?;
+        let prior = self.priors().map_or([0.0; COUNT], |priors| priors.logarithms());
         let mut answers = Vec::with_capacity(lesson.len());
         let all: Vec<(usize, u64)> = (0..lesson.len()).map(|n| (n, 0)).collect();
         for chosen in all.chunks(batch.max(1)) {
             let pictures = look.batch(lesson, chosen)?.pictures(&look.input, &self.device)?;
-            let features = kernels::mean(&backbone.forward(&pictures)?)?;
-            let logits = self.state.weights.linear("head", &features)?.flatten_all()?.to_vec1::<f32>()?; // (B, C)
-            answers.extend_from_slice(logits.as_chunks::<COUNT>().0);
+            let logits = net.forward(&pictures)?.flatten_all()?.to_vec1::<f32>()?; // (B, C)
+            let with_prior = |logits: &[f32; COUNT]| std::array::from_fn(|c| logits[c] + prior[c]);
+            answers.extend(logits.as_chunks::<COUNT>().0.iter().map(with_prior));
         }
         Ok(answers)
     }
@@ -238,7 +254,7 @@ impl Training {
         Look {
             input: recipe.input(),
             augmentation: recipe.augmentation,
-            maps: recipe.landmarks.is_some(),
+            maps: recipe.landmarks.map(|_| self.net.plan.map_side(recipe.side)),
             pictures: self.remembered.is_none(),
         }
     }
@@ -256,7 +272,7 @@ impl Training {
 
     /// Puts batch norm into folded starting weights with what some 2,000 samples show.
     fn settle(&mut self) -> Result<()> {
-        let look = Look { augmentation: Augmentation::NONE, maps: false, pictures: true, ..self.look() };
+        let look = Look { augmentation: Augmentation::NONE, maps: None, pictures: true, ..self.look() };
         let order = Order::Shuffled.draw(&self.classes, 0.0, &mut self.state.about.rng);
         let chosen: Vec<(usize, u64)> = order.into_iter().take(2048).map(|n| (n, 0)).collect();
         let (lesson, device, batch) = (&self.lesson, &self.device, self.recipe().batch.min(64));
@@ -358,7 +374,10 @@ fn prepared(recipe: &Recipe, plan: Plan, mut lesson: Lesson, device: &Device) ->
         lesson.disturb(noise, recipe.seed);
     }
     let landmarks = if recipe.landmarks.is_some() { landmarks::COUNT } else { 0 };
-    Ok((Branches { plan, landmarks, frozen: recipe.frozen }, lesson))
+    if recipe.meant.is_some() && lesson.meant.iter().all(Option::is_none) {
+        return Err(Error::new("no face says what was meant").advice("leave --meant out"));
+    }
+    Ok((Branches { plan, landmarks, frozen: recipe.frozen, meant: recipe.meant.is_some() }, lesson))
 }
 
 #[cfg(test)]

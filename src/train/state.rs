@@ -12,6 +12,7 @@ use super::batch::Lesson;
 use super::branches::Branches;
 use super::checkpoint::Checkpoint;
 use super::contrast::Queues;
+use super::heads::Priors;
 use super::labels::Bank;
 use super::optim::Optimiser;
 use super::recipe::Recipe;
@@ -32,6 +33,8 @@ pub struct About {
     pub rng: Xoshiro256PlusPlus,
     /// The best epoch so far.
     pub best: Option<Best>,
+    /// How often its labels say what.
+    pub priors: Priors,
     /// What it began from and what it learns.
     pub origin: String,
 }
@@ -68,6 +71,8 @@ pub struct State {
     pub weights: Weights,
     /// The momentum network, if EL is on.
     pub follower: Option<Weights>,
+    /// The moving average of the weights, if there is one.
+    pub averaged: Option<Weights>,
     /// How the network changes.
     pub optimiser: Optimiser,
     /// The estimated labels.
@@ -99,6 +104,7 @@ impl State {
         Ok(Self {
             weights,
             follower: None,
+            averaged: None,
             optimiser: Optimiser::new(recipe.optimiser, recipe.decay),
             bank: Bank::new(lesson.labels.iter().map(|label| label.to_vec()), COUNT),
             queues: Queues::new(device)?,
@@ -107,6 +113,7 @@ impl State {
                 epoch: 0,
                 rng: nursery.rng,
                 best: None,
+                priors: Priors::of(lesson)?,
                 origin: String::new(),
                 recipe,
             },
@@ -124,6 +131,10 @@ impl State {
         checkpoint.put("kept/", &self.weights.kept);
         if let Some(follower) = &self.follower {
             checkpoint.put("follower/", &follower.learnt);
+        }
+        if let Some(averaged) = &self.averaged {
+            checkpoint.put("averaged/", &averaged.learnt);
+            checkpoint.put("averaged.kept/", &averaged.kept);
         }
         checkpoint.put("first/", &self.optimiser.first);
         checkpoint.put("second/", &self.optimiser.second);
@@ -150,6 +161,8 @@ impl State {
             weights.learn(name, &tensor)?;
         }
         weights.kept = checkpoint.take("kept/");
+        let averaged =
+            Weights { learnt: checkpoint.take("averaged/"), kept: checkpoint.take("averaged.kept/") };
         let (first, second) = (checkpoint.take("first/"), checkpoint.take("second/"));
         let (follower, kept) = (checkpoint.take("follower/"), weights.kept.clone());
         let mut state = checkpoint.take("state/");
@@ -170,6 +183,7 @@ impl State {
         Ok(Self {
             weights,
             follower: recipe.el.is_some().then_some(Weights { learnt: follower, kept }),
+            averaged: recipe.average.is_some().then_some(averaged),
             optimiser: Optimiser { steps, first, second, ..Optimiser::new(recipe.optimiser, recipe.decay) },
             bank,
             queues,

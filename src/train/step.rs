@@ -4,10 +4,12 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
-use super::branches::Branches;
+use super::branches::{Branches, Seen};
 use super::contrast;
+use super::heads;
 use super::labels;
 use super::loss::{self, Wing};
+use super::recipe::Meant;
 use super::state::State;
 use super::weights::Mode;
 use crate::error::{Error, Result};
@@ -19,6 +21,8 @@ pub struct Losses {
     pub total: f64,
     /// Cross-entropy with the given labels.
     pub given: f64,
+    /// Cross-entropy of the second classifier with what was meant.
+    pub meant: f64,
     /// Divergence from the estimated labels.
     pub estimated: f64,
     /// Adaptive wing loss of the heat maps.
@@ -34,6 +38,7 @@ impl Losses {
     pub fn add(&mut self, other: &Self, share: f64) {
         self.total += other.total * share;
         self.given += other.given * share;
+        self.meant += other.meant * share;
         self.estimated += other.estimated * share;
         self.landmarks += other.landmarks * share;
         self.contrast += other.contrast * share;
@@ -54,15 +59,27 @@ pub fn step(
     classes: &[usize],
     rate: f64,
 ) -> Result<Losses> {
-    let State { about, weights, follower, optimiser, bank, queues } = state;
+    let State { about, weights, follower, averaged, optimiser, bank, queues } = state;
     let recipe = &about.recipe;
     let warm = about.epoch >= recipe.warm_up;
     let device = x.device();
 
     // Section 3.2, both branches: f (B, d), logits (B, C), m (B, w), maps (B, L, H/4, W/4)
     let seen = net.forward_from(weights, x, first, Mode::Learn)?;
+    let adjusted = |logits: &Tensor, shares| match recipe.adjust {
+        true => heads::adjusted(logits, shares),
+        false => Ok(logits.clone()),
+    };
+    let seen = Seen { logits: adjusted(&seen.logits, &about.priors.seen)?, ..seen };
     let cross_entropy = loss::cross_entropy(&seen.logits, &batch.labels(device)?)?;
     let mut losses = vec![("given", 1.0, cross_entropy)];
+
+    if let (Some(Meant { weight, .. }), Some(logits), Some(shares)) =
+        (recipe.meant, &seen.meant, &about.priors.meant)
+    {
+        let cross_entropy = loss::cross_entropy(&adjusted(logits, shares)?, &batch.meant(device)?)?;
+        losses.push(("meant", weight, cross_entropy));
+    }
 
     if let (Some(weight), Some(landmark)) = (recipe.landmarks, &seen.landmark) {
         let maps = batch.maps(device)?;
@@ -115,6 +132,7 @@ pub fn step(
     let told = Losses {
         total: scalar(&total)?,
         given: value("given")?,
+        meant: value("meant")?,
         estimated: value("estimated")?,
         landmarks: value("landmarks")?,
         contrast: value("contrast")?,
@@ -126,6 +144,9 @@ pub fn step(
 
     let grads = total.backward()?;
     optimiser.step(weights, &grads, rate, |name| net.learns(name))?;
+    if let (Some(keep), Some(averaged)) = (recipe.average, averaged) {
+        averaged.average(weights, keep.min((1.0 + done) / (10.0 + done)))?;
+    }
     if let Some((t, _, memory)) = &estimate {
         bank.remember(&batch.samples, t, *memory)?;
     }

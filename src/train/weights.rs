@@ -97,6 +97,32 @@ impl Weights {
         Ok(())
     }
 
+    /// A copy of what is left in use, for [`Weights::average`].
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn copy_in_use(&self) -> Result<Self> {
+        let mut copy = self.momentum_copy()?;
+        let gone = |name: &str| ["landmark.", "lde.", "el."].iter().any(|prefix| name.starts_with(prefix));
+        copy.learnt.retain(|name, _| !gone(name));
+        copy.kept.retain(|name, _| !gone(name));
+        Ok(copy)
+    }
+
+    /// As [`Weights::follow`], with the statistics of batch norm as well.
+    ///
+    /// # Errors
+    /// `other` lacks a tensor.
+    pub fn average(&mut self, other: &Self, keep: f64) -> Result<()> {
+        self.follow(other, keep)?;
+        for (name, kept) in &mut self.kept {
+            if let Some(new) = other.kept.get(name) {
+                *kept = ((&*kept * keep)? + (new.detach() * (1.0 - keep))?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// x (N, i) times `NAME.weight` (o, i) plus `NAME.bias` (o): (N, o).
     ///
     /// # Errors
@@ -153,7 +179,8 @@ impl Weights {
         Ok(match activation {
             Activation::Relu => sum.relu()?,
             Activation::Relu6 => sum.clamp(0f32, 6f32)?,
-            Activation::None | Activation::Prelu(_) => sum,
+            Activation::None => sum,
+            Activation::Prelu(slope) => (sum.relu()? - sum.neg()?.relu()?.broadcast_mul(slope)?)?,
         })
     }
 

@@ -1,13 +1,15 @@
 //! Batch norm in training mode, with residual and activation in one pass.
 //!
-//! y = act((x - m) / sqrt(v + 1e-5) * gain + bias + residual), m and v over all pixels of the batch (v divided by their
-//! number). With g = dy where the activation lets it pass, n pixels and z = (x - m) / sqrt(v + 1e-5):
-//! d bias = sum g, d gain = sum g z, dx = gain / sqrt(v + 1e-5) * (g - (d bias + z * d gain) / n), d residual = g.
+//! y = act(a), a = (x - m) / sqrt(v + 1e-5) * gain + bias + residual, m and v over all pixels of the batch (v divided by
+//! their number). With g = dy * act'(a), n pixels and z = (x - m) / sqrt(v + 1e-5):
+//! d bias = sum g, d gain = sum g z, dx = gain / sqrt(v + 1e-5) * (g - (d bias + z * d gain) / n), d residual = g;
+//! with a PReLU d slope = sum dy min(a, 0).
 //!
 //! Sums run over 256 pixels in 32 bits and beyond that in 64, of differences from the first pixel, so that a mean far
 //! from zero costs no digits: the error of y is some 1e-6 of its largest value.
 #![allow(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape as Dims, Tensor};
@@ -16,7 +18,9 @@ use super::super::shape::{Activation, is_fast};
 use super::super::simd::vectorised;
 use super::super::threads::each;
 use super::super::view::{Shared, filled, set};
-use super::norm_loops::{add_gradients, add_squares, apply, pass_gradients, spread_gradients};
+use super::norm_loops::{
+    Pixels, add_gradients, add_slopes, add_squares, apply, pass_gradients, spread_gradients,
+};
 use super::pictures::{into_candle, numbers, sizes, with_numbers};
 use crate::error::{Error, Result};
 
@@ -34,7 +38,7 @@ pub struct Moments {
 }
 
 /// Batch norm of x (batch, height, width, channels) with gain and bias (channels), plus `residual`, of x's shape, and
-/// the activation, which may not be a PReLU.
+/// the activation; the slopes of a PReLU have gradients too.
 ///
 /// # Errors
 /// Shapes that do not fit each other; the message names them.
@@ -59,18 +63,26 @@ pub fn batch_norm(
             residual.map(Tensor::dims)
         )));
     }
-    let limit = match activation {
-        Activation::None => None,
-        Activation::Relu => Some(f32::INFINITY),
-        Activation::Relu6 => Some(6.0),
-        Activation::Prelu(_) => return Err(Error::new("a batch norm has no PReLU")),
+    let (slope, high) = match activation {
+        Activation::None => (Slope::All(1.0), f32::INFINITY),
+        Activation::Relu => (Slope::All(0.0), f32::INFINITY),
+        Activation::Relu6 => (Slope::All(0.0), 6.0),
+        Activation::Prelu(slopes) if slopes.dims() == [c] => (Slope::Each(slopes), f32::INFINITY),
+        Activation::Prelu(slopes) => {
+            return Err(Error::new(format!("{c} channels cannot have slopes {:?}", slopes.dims())));
+        }
     };
     if !is_fast(x) {
-        return plain(x, gain, bias, residual, limit);
+        return plain(x, gain, bias, residual, slope, high);
     }
     let kept = Arc::new(OnceLock::new());
-    let op = Norm { channels: c, pixels: b * h * w, limit, kept: kept.clone() };
-    let affine = Tensor::stack(&[gain, bias], 0)?; // (2, C)
+    let (slope, slopes) = match slope {
+        Slope::All(slope) => (Some(slope), None),
+        Slope::Each(slopes) => (None, Some(slopes)),
+    };
+    let op = Norm { channels: c, pixels: b * h * w, slope, high, kept: kept.clone() };
+    let rows: Vec<_> = [Some(gain), Some(bias), slopes].into_iter().flatten().collect();
+    let affine = Tensor::stack(&rows, 0)?; // (2 or 3, C)
     let x = x.contiguous()?;
     let y = match residual {
         None => x.apply_op2(&affine, op)?,
@@ -91,7 +103,8 @@ fn plain(
     gain: &Tensor,
     bias: &Tensor,
     residual: Option<&Tensor>,
-    limit: Option<f32>,
+    slope: Slope<'_>,
+    high: f32,
 ) -> Result<(Tensor, Moments)> {
     let c = x.dim(3)?;
     let mean = x.mean_keepdim((0, 1, 2))?;
@@ -102,19 +115,34 @@ fn plain(
     if let Some(residual) = residual {
         y = (y + residual)?;
     }
-    y = match limit {
-        None => y,
-        Some(f32::INFINITY) => y.relu()?,
-        Some(limit) => y.relu()?.minimum(f64::from(limit))?,
+    if high.is_finite() {
+        y = y.minimum(f64::from(high))?;
+    }
+    y = match slope {
+        Slope::All(1.0) => y,
+        Slope::All(slope) => (y.relu()? - (y.neg()?.relu()? * f64::from(slope))?)?,
+        Slope::Each(slopes) => {
+            (y.relu()? - y.neg()?.relu()?.broadcast_mul(&slopes.reshape((1, 1, 1, c))?)?)?
+        }
     };
     Ok((y, Moments { mean: mean.reshape(c)?.detach(), variance: variance.reshape(c)?.detach() }))
+}
+
+/// How steep the activation is below zero.
+#[derive(Clone, Copy)]
+enum Slope<'a> {
+    All(f32),
+    /// In each channel.
+    Each(&'a Tensor),
 }
 
 struct Norm {
     channels: usize,
     pixels: usize,
-    /// The activation: nothing, or from zero to this.
-    limit: Option<f32>,
+    /// How steep the activation is below zero; `None` if each channel has its own slope, behind gain and bias.
+    slope: Option<f32>,
+    /// The activation is nowhere larger.
+    high: f32,
     kept: Arc<OnceLock<Kept>>,
 }
 
@@ -126,6 +154,21 @@ struct Kept {
     root: Vec<f64>,
 }
 
+/// What the loops need of each channel.
+struct Lines {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    slope: Vec<f32>,
+}
+
+impl Lines {
+    /// The pixels of a range of numbers.
+    fn pixels<'a>(&'a self, x: &'a [f32], residual: Option<&'a [f32]>, range: &Range<usize>, high: f32) -> Pixels<'a> {
+        let part = |numbers: &'a [f32]| &numbers[range.clone()];
+        Pixels { x: part(x), residual: residual.map(part), lines: [&self.scale, &self.shift, &self.slope], high }
+    }
+}
+
 impl Norm {
     fn forward(&self, x: &[f32], affine: &[f32], residual: Option<&[f32]>) -> Vec<f32> {
         let c = self.channels;
@@ -135,76 +178,82 @@ impl Norm {
         let mean: Vec<f64> = sums.iter().zip(first).map(|(s, &first)| f64::from(first) + s / n).collect();
         let variance = sums.iter().zip(&squares).map(|(s, q)| (q / n - (s / n) * (s / n)).max(0.0));
         let root: Vec<f64> = variance.map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
-        let scale: Vec<f32> =
-            root.iter().zip(affine).map(|(r, &gain)| (r * f64::from(gain)) as f32).collect();
-        let shift: Vec<f32> =
-            (0..c).map(|i| (f64::from(affine[c + i]) - mean[i] * f64::from(scale[i])) as f32).collect();
         // A second pass over the same batch must see the same numbers, so the first one counts.
-        let _ = self.kept.set(Kept { mean, root });
-        let (low, high) = self.limit.map_or((f32::NEG_INFINITY, f32::INFINITY), |limit| (0.0, limit));
+        let kept = self.kept.get_or_init(|| Kept { mean, root });
+        let lines = self.lines(kept, affine);
         let fill = |target: Shared| {
             self.each_part(|range| {
                 // SAFETY: within the output, and no other job has this part.
                 let to = unsafe { target.part(range.start, range.len()) };
-                let residual = residual.map(|residual| &residual[range.clone()]);
-                vectorised((to, &x[range], residual, [&scale[..], &shift], [low, high]), apply);
+                vectorised((to, lines.pixels(x, residual, &range, self.high)), apply);
             });
         };
         // SAFETY: the parts are all numbers.
         unsafe { filled(x.len(), fill) }
     }
 
-    /// Gradients of x, gain and bias (together), and the residual if it is `wanted`.
-    fn backward(&self, x: &[f32], affine: &[f32], y: &[f32], dy: &[f32], wanted: bool) -> [Vec<f32>; 3] {
+    /// For each channel: a = x * scale + shift, and the slope below zero.
+    fn lines(&self, kept: &Kept, affine: &[f32]) -> Lines {
+        let c = self.channels;
+        let scale: Vec<f32> =
+            kept.root.iter().zip(affine).map(|(r, &gain)| (r * f64::from(gain)) as f32).collect();
+        let shift = (0..c).map(|i| (f64::from(affine[c + i]) - kept.mean[i] * f64::from(scale[i])) as f32);
+        let shift = shift.collect();
+        Lines { scale, shift, slope: self.slope.map_or_else(|| affine[2 * c..].to_vec(), |s| vec![s; c]) }
+    }
+
+    /// Gradients of x, of gain, bias and slopes (together), and of the residual if there is one.
+    fn backward(&self, x: &[f32], affine: &[f32], residual: Option<&[f32]>, dy: &[f32]) -> [Vec<f32>; 3] {
         let c = self.channels;
         let none = Kept { mean: vec![0.0; c], root: vec![1.0; c] };
         let kept = self.kept.get().unwrap_or(&none);
-        let (low, high) = self.limit.map_or((f32::NEG_INFINITY, f32::INFINITY), |limit| (0.0, limit));
+        let lines = self.lines(kept, affine);
         let mean: Vec<f32> = kept.mean.iter().map(|&m| m as f32).collect();
         let root: Vec<f32> = kept.root.iter().map(|&r| r as f32).collect();
+        let pixels = |range: &Range<usize>| lines.pixels(x, residual, range, self.high);
         let [d_bias, d_gain] = self.sums(|range, sums| {
-            let data = [&x[range.clone()], &y[range.clone()], &dy[range]];
-            vectorised((data, [&mean[..], &root], [low, high], sums), add_gradients);
+            vectorised((pixels(&range), &dy[range], [&mean[..], &root], sums), add_gradients);
+        });
+        let d_slope = self.slope.is_none().then(|| {
+            let [d_slope, _] = self.sums(|range, [sums, _]| {
+                vectorised((pixels(&range), &dy[range], sums), add_slopes);
+            });
+            d_slope
         });
         let n = self.pixels as f64;
-        let scale: Vec<f32> = root.iter().zip(affine).map(|(root, gain)| root * gain).collect();
-        let shift: Vec<f32> = d_bias.iter().map(|d| (d / n) as f32).collect();
-        // (x - mean) * slope = z * d gain / n
-        let slope: Vec<f32> = d_gain.iter().zip(&kept.root).map(|(d, r)| (d / n * r) as f32).collect();
+        let less: Vec<f32> = d_bias.iter().map(|d| (d / n) as f32).collect();
+        // (x - mean) * tilt = z * d gain / n
+        let tilt: Vec<f32> = d_gain.iter().zip(&kept.root).map(|(d, r)| (d / n * r) as f32).collect();
         let mut d_residual = Vec::new();
         let fill = |target: Shared| {
-            let spread = |residual: Option<Shared>| {
+            let spread = |more: Option<Shared>| {
                 self.each_part(|range| {
                     // SAFETY: within the gradients, and no other job has this part.
                     let to = unsafe { target.part(range.start, range.len()) };
-                    // SAFETY: as above.
-                    let mut more =
-                        residual.map(|residual| unsafe { residual.part(range.start, range.len()) });
-                    let data = [&x[range.clone()], &y[range.clone()], &dy[range]];
-                    vectorised(
-                        (to, data, [&scale[..], &shift, &mean, &slope], [low, high]),
-                        spread_gradients,
-                    );
-                    if let Some(more) = &mut more {
-                        vectorised((&mut **more, data[1], data[2], [low, high]), pass_gradients);
+                    let data = (pixels(&range), &dy[range.clone()]);
+                    vectorised((to, data.0, data.1, [&less[..], &mean, &tilt]), spread_gradients);
+                    if let Some(more) = more {
+                        // SAFETY: as above.
+                        let more = unsafe { more.part(range.start, range.len()) };
+                        vectorised((more, data.0, data.1), pass_gradients);
                     }
                 });
             };
-            if wanted {
+            if residual.is_some() {
                 // SAFETY: as below.
-                d_residual = unsafe { filled(x.len(), |residual| spread(Some(residual))) };
+                d_residual = unsafe { filled(x.len(), |more| spread(Some(more))) };
             } else {
                 spread(None);
             }
         };
         // SAFETY: the parts are all numbers.
         let dx = unsafe { filled(x.len(), fill) };
-        let d_affine = d_gain.iter().chain(&d_bias).map(|&d| d as f32).collect();
-        [dx, d_affine, d_residual]
+        let d_affine = d_gain.iter().chain(&d_bias).chain(d_slope.iter().flatten()).map(|&d| d as f32);
+        [dx, d_affine.collect(), d_residual]
     }
 
     /// Runs `add` over all pixels, some at a time, with two sums for each channel.
-    fn sums(&self, add: impl Fn(std::ops::Range<usize>, [&mut [f32]; 2]) + Sync) -> [Vec<f64>; 2] {
+    fn sums(&self, add: impl Fn(Range<usize>, [&mut [f32]; 2]) + Sync) -> [Vec<f64>; 2] {
         let c = self.channels;
         let runs = self.pixels.div_ceil(RUN);
         let fill = |target: Shared| {
@@ -228,7 +277,7 @@ impl Norm {
     }
 
     /// Calls `work` with ranges of numbers, whole pixels, on all threads.
-    fn each_part(&self, work: impl Fn(std::ops::Range<usize>) + Sync) {
+    fn each_part(&self, work: impl Fn(Range<usize>) + Sync) {
         let c = self.channels;
         let pixels = (32 * 1024 / c.max(1)).max(1);
         each(self.pixels.div_ceil(pixels), |job| {
@@ -240,18 +289,21 @@ impl Norm {
 impl Norm {
     fn gradients(
         &self,
-        [x, affine, y, dy]: [&Tensor; 4],
-        wanted: bool,
+        [x, affine, dy]: [&Tensor; 3],
+        residual: Option<&Tensor>,
     ) -> candle_core::Result<(Tensor, Tensor, Option<Tensor>)> {
         let gradients = with_numbers(x, |x| {
             with_numbers(affine, |affine| {
-                with_numbers(y, |y| with_numbers(dy, |dy| self.backward(x, affine, y, dy, wanted)))
+                with_numbers(dy, |dy| match residual {
+                    None => Ok(self.backward(x, affine, None, dy)),
+                    Some(residual) => with_numbers(residual, |r| self.backward(x, affine, Some(r), dy)),
+                })
             })
         });
         let [dx, d_affine, d_residual] = gradients????;
-        let residual = wanted.then(|| Tensor::from_vec(d_residual, x.shape(), x.device())).transpose()?;
-        let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
-        Ok((dx, Tensor::from_vec(d_affine, affine.shape(), x.device())?, residual))
+        let like = |values: Vec<f32>, t: &Tensor| Tensor::from_vec(values, t.shape(), x.device());
+        let d_residual = residual.map(|residual| like(d_residual, residual)).transpose()?;
+        Ok((like(dx, x)?, like(d_affine, affine)?, d_residual))
     }
 
     fn checked(&self, x: &[f32]) -> candle_core::Result<()> {
@@ -286,10 +338,10 @@ impl CustomOp2 for Norm {
         &self,
         x: &Tensor,
         affine: &Tensor,
-        y: &Tensor,
+        _: &Tensor,
         dy: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dx, d_affine, _) = self.gradients([x, affine, y, dy], false)?;
+        let (dx, d_affine, _) = self.gradients([x, affine, dy], None)?;
         Ok((Some(dx), Some(d_affine)))
     }
 }
@@ -319,11 +371,11 @@ impl CustomOp3 for Norm {
         &self,
         x: &Tensor,
         affine: &Tensor,
+        residual: &Tensor,
         _: &Tensor,
-        y: &Tensor,
         dy: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dx, d_affine, d_residual) = self.gradients([x, affine, y, dy], true)?;
+        let (dx, d_affine, d_residual) = self.gradients([x, affine, dy], Some(residual))?;
         Ok((Some(dx), Some(d_affine), d_residual))
     }
 }

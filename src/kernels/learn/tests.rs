@@ -124,6 +124,21 @@ fn batch_norm_has_right_gradients() {
 }
 
 #[test]
+fn a_prelu_behind_a_batch_norm_has_right_gradients_of_its_slopes_too() {
+    for dims in [[2, 3, 4, 5], [3, 12, 11, 20], [2, 2, 2, 33]] {
+        let c = dims[3];
+        let x = ((made(&dims, 1) * 3.0).unwrap() + 20.0).unwrap();
+        // Slopes below zero as well: the sign of the output does not tell that of what was put in.
+        let inputs = [x, (made(&[c], 2) * 4.0).unwrap(), made(&[c], 3), made(&[c], 5), made(&dims, 4)];
+        let norm = |t: &[Tensor], residual: Option<&Tensor>| {
+            batch_norm(&t[0], &t[1], &t[2], residual, &Activation::Prelu(t[3].clone())).unwrap().0
+        };
+        check(&inputs[..4], |t| norm(t, None));
+        check(&inputs, |t| norm(t, Some(&t[4])));
+    }
+}
+
+#[test]
 fn pools_and_enlarging_have_right_gradients() {
     for dims in [[2, 8, 7, 5], [1, 1, 1, 3], [1, 9, 10, 17]] {
         let x = [made(&dims, 1)];

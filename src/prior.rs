@@ -1,0 +1,91 @@
+//! How often faces show what: in what a net learnt from, and in what it is to expect.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::expression::{COUNT, Expression};
+
+/// The logarithm of a share of nothing: so low that the expression is never told, and still a number.
+const NEVER: f32 = -100.0;
+
+/// A share for each expression, in their order; they sum to 1. In files a table of names; what it lacks has no share.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, f32>", into = "BTreeMap<String, f32>")]
+pub struct Shares([f32; COUNT]);
+
+impl Shares {
+    /// The means of some labels; `None` if there are none.
+    pub fn of(labels: impl IntoIterator<Item = [f32; COUNT]>) -> Option<Self> {
+        let mut sums = [0f64; COUNT];
+        for label in labels {
+            sums.iter_mut().zip(label).for_each(|(sum, share)| *sum += f64::from(share));
+        }
+        let all: f64 = sums.iter().sum();
+        (all > 0.0).then(|| Self(sums.map(|sum| (sum / all) as f32)))
+    }
+
+    /// Checks that they are shares of one whole.
+    ///
+    /// # Errors
+    /// A share below zero or that is no number, or a sum other than 1.
+    pub fn new(shares: [f32; COUNT]) -> Result<Self> {
+        let sum: f32 = shares.iter().sum();
+        if shares.iter().any(|share| !(0.0..=1.0).contains(share)) || (sum - 1.0).abs() > 0.005 {
+            return Err(Error::new(format!("shares of expressions must sum to 1, not to {sum}"))
+                .advice("give each a share from 0 to 1"));
+        }
+        Ok(Self(shares))
+    }
+
+    /// The share of one expression.
+    pub fn share(&self, expression: Expression) -> f32 {
+        self.0[expression as usize]
+    }
+
+    /// Their logarithms, of which none is below -100.
+    pub fn logarithms(&self) -> [f32; COUNT] {
+        self.0.map(|share| if share > 0.0 { share.ln().max(NEVER) } else { NEVER })
+    }
+}
+
+impl TryFrom<BTreeMap<String, f32>> for Shares {
+    type Error = Error;
+
+    fn try_from(table: BTreeMap<String, f32>) -> Result<Self> {
+        let mut shares = [0.0; COUNT];
+        for (name, share) in table {
+            shares[name.parse::<Expression>()? as usize] = share;
+        }
+        Self::new(shares)
+    }
+}
+
+impl From<Shares> for BTreeMap<String, f32> {
+    fn from(shares: Shares) -> Self {
+        Expression::ALL.into_iter().map(|e| (e.name().to_owned(), shares.share(e))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_come_from_labels_and_from_tables() {
+        let mut one = [0.0; COUNT];
+        one[Expression::Fear as usize] = 1.0;
+        let half = [0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let shares = Shares::of([one, half]).unwrap();
+        assert_eq!((shares.share(Expression::Fear), shares.share(Expression::Neutral)), (0.5, 0.25));
+        assert_eq!(shares.logarithms()[Expression::Contempt as usize], NEVER);
+        let text = toml::to_string(&shares).unwrap();
+        assert_eq!(toml::from_str::<Shares>(&text).unwrap(), shares);
+        assert!(Shares::of([]).is_none());
+        let line = |text| toml::from_str::<Shares>(text).unwrap_err().to_string();
+        assert!(line("anger = 0.4\nfear = 0.4").contains("sum to 1"));
+        assert!(line("anger = 1.0\njoy = 0.0").contains("'joy'"));
+        assert!(line("anger = 2.0\nfear = -1.0").contains("sum to 1"));
+    }
+}
