@@ -255,6 +255,7 @@ pub(crate) mod tests {
         };
         let mut lesson = Lesson::default();
         (0..n).for_each(|n| lesson.add(painted(n, classes, 24), label(n), Expression::ALL[n % classes]));
+        lesson.meant = (0..n).map(|n| (n % 5 > 0).then_some(Expression::ALL[n % classes])).collect();
         lesson
     }
 

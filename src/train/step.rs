@@ -145,7 +145,9 @@ pub fn step(
     let grads = total.backward()?;
     optimiser.step(weights, &grads, rate, |name| net.learns(name))?;
     if let (Some(keep), Some(averaged)) = (recipe.average, averaged) {
-        averaged.average(weights, keep.min((1.0 + done) / (10.0 + done)))?;
+        // The first steps, far from where the run will end, are soon forgotten.
+        let done = optimiser.steps.values().max().copied().unwrap_or(0) as f64;
+        averaged.average(weights, keep.min(done / (9.0 + done)))?;
     }
     if let Some((t, _, memory)) = &estimate {
         bank.remember(&batch.samples, t, *memory)?;
