@@ -2,22 +2,22 @@
 //!
 //! A [`Stream`] is an iterator of results. [`source`] puts an iterator on a thread, [`Stream::stage`] a step;
 //! whoever iterates is the sink. Channels are bounded, an error is the last item of its stream, and dropping
-//! a stream stops everything upstream of it.
+//! a stream stops everything upstream of it and waits for it.
 
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use crate::error::{Error, Result};
 
-/// What a source does when nobody takes its items as fast as it makes them.
+/// What is done with items that nobody takes as fast as they are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// It waits: every item arrives (files).
+    /// Their maker waits: every item arrives (files).
     Every,
-    /// It drops the older item: the newest arrives (cameras).
+    /// The older item is dropped: the newest arrives (cameras).
     Latest,
 }
 
@@ -32,14 +32,46 @@ impl Delivery {
     }
 }
 
+/// How soon a step that waits for an item sees that none is wanted any more.
+const GLANCE: Duration = Duration::from_millis(20);
+/// How long a stream that is dropped waits for its threads. One that waits for a silent camera or network does not
+/// hold up whoever drops it, and ends when that wait does.
+const FAREWELL: Duration = Duration::from_millis(200);
+
 /// Items from a thread upstream.
 pub struct Stream<T> {
-    items: Receiver<Result<T>>,
+    // In the order of what happens when it is dropped: no more is taken, no more is wanted, the threads end.
+    items: Items<T>,
+    /// Held by the last stream only: while it lives, somebody wants the items.
+    wanted: Arc<()>,
+    threads: Threads,
     delivery: Delivery,
     meters: Vec<Arc<Meter>>,
-    /// Tells a source that evicts its own items that nobody is left to want them.
-    wanted: Arc<()>,
-    failed: bool,
+}
+
+/// What comes through a channel, until an error, the end, or until no more is wanted.
+struct Items<T> {
+    channel: Receiver<Result<T>>,
+    unwanted: Box<dyn Fn() -> bool + Send>,
+    ended: bool,
+}
+
+impl<T> Iterator for Items<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut item = None;
+        while !self.ended && item.is_none() {
+            match self.channel.recv_timeout(GLANCE) {
+                _ if (self.unwanted)() => self.ended = true,
+                Ok(next) => item = Some(next),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.ended = true,
+            }
+        }
+        self.ended |= matches!(item, Some(Err(_)));
+        item
+    }
 }
 
 /// Runs an iterator on a thread of its own. It ends with the first error.
@@ -49,12 +81,13 @@ where
     I: Iterator<Item = Result<T>> + Send + 'static,
 {
     // A slot for the newest item is needed even where none may wait: nobody is blocked by it.
-    let (sender, receiver) = bounded(1);
+    let (sender, channel) = bounded(1);
     let meter = Arc::new(Meter::new(name));
     let wanted = Arc::new(());
     let (clock, still_wanted) = (meter.clone(), Arc::downgrade(&wanted));
-    let evictor = receiver.clone();
-    spawn(name, sender, move |sender| {
+    let evictor = channel.clone();
+    let mut threads = Threads::default();
+    threads.start(name, sender, move |sender| {
         // The source's own receiver would keep the channel open, so only an evicting source holds one.
         let evictor = (delivery == Delivery::Latest).then_some(evictor);
         let mut items = items;
@@ -66,7 +99,7 @@ where
                 Some(_) if last => {
                     let mut error = item;
                     loop {
-                        match sender.send_timeout(error, Duration::from_millis(20)) {
+                        match sender.send_timeout(error, GLANCE) {
                             Ok(()) => break true,
                             Err(_) if still_wanted.strong_count() == 0 => break true,
                             Err(back) => error = back.into_inner(),
@@ -74,11 +107,7 @@ where
                     }
                 }
                 Some(evictor) => {
-                    let mut newest = item;
-                    while let Err(TrySendError::Full(back)) = sender.try_send(newest) {
-                        let _ = evictor.try_recv();
-                        newest = back;
-                    }
+                    send_newest(item, sender, evictor);
                     still_wanted.strong_count() == 0
                 }
             };
@@ -87,24 +116,60 @@ where
             }
         }
     });
-    Stream { items: receiver, delivery, meters: vec![meter], wanted, failed: false }
+    let items = Items { channel, unwanted: Box::new(|| false), ended: false };
+    Stream { items, wanted, threads, delivery, meters: vec![meter] }
 }
 
-/// Starts a thread that fills `sender`; a panic in it becomes the last item.
-fn spawn<T: Send + 'static>(
-    name: &'static str,
-    sender: Sender<Result<T>>,
-    work: impl FnOnce(&Sender<Result<T>>) + Send + 'static,
-) {
-    let body = move || {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&sender)));
-        if outcome.is_err() {
-            let _ = sender
-                .send(Err(Error::new(format!("the step '{name}' broke; this is a fault of the program"))));
+/// Sends an item in the place of the one before, if nobody took that yet.
+pub(crate) fn send_newest<T>(item: T, to: &Sender<T>, evictor: &Receiver<T>) {
+    let mut newest = item;
+    while let Err(TrySendError::Full(back)) = to.try_send(newest) {
+        let _ = evictor.try_recv();
+        newest = back;
+    }
+}
+
+/// The threads of a stream, from its source on. Dropped, they are waited for.
+#[derive(Default)]
+struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    /// Starts a thread that fills `sender`; a panic in it becomes the last item.
+    fn start<T: Send + 'static>(
+        &mut self,
+        name: &'static str,
+        sender: Sender<Result<T>>,
+        work: impl FnOnce(&Sender<Result<T>>) + Send + 'static,
+    ) {
+        let body = move || {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&sender)));
+            if outcome.is_err() {
+                let _ = sender.send(Err(broken(&format!("step '{name}'"))));
+            }
+        };
+        // Only a machine out of threads fails here; then the closed channel ends the stream.
+        self.0.extend(thread::Builder::new().name(name.into()).spawn(body));
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        let start = Instant::now();
+        for thread in self.0.drain(..) {
+            while !thread.is_finished() && start.elapsed() < FAREWELL {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if thread.is_finished() {
+                // Its panic, if there was one, was an item.
+                let _ = thread.join();
+            }
         }
-    };
-    // Only a machine out of threads fails here; then the closed channel ends the stream.
-    let _ = thread::Builder::new().name(name.into()).spawn(body);
+    }
+}
+
+/// What is said of something that panicked.
+pub(crate) fn broken(what: &str) -> Error {
+    Error::new(format!("the {what} broke; this is a fault of the program"))
 }
 
 impl<T: Send + 'static> Stream<T> {
@@ -114,13 +179,16 @@ impl<T: Send + 'static> Stream<T> {
         U: Send + 'static,
         F: FnMut(T) -> Result<U> + Send + 'static,
     {
-        let (sender, receiver) = bounded(self.delivery.slots());
+        let Self { items, wanted, mut threads, delivery, mut meters } = self;
+        let (sender, channel) = bounded(delivery.slots());
         let meter = Arc::new(Meter::new(name));
-        let (delivery, wanted) = (self.delivery, self.wanted.clone());
-        let mut meters = self.meters.clone();
         meters.push(meter.clone());
-        spawn(name, sender, move |sender| {
-            for item in self {
+        let still_wanted = Arc::downgrade(&wanted);
+        let unwanted = items.unwanted;
+        let gone = move || still_wanted.strong_count() == 0 || unwanted();
+        let items = Items { unwanted: Box::new(gone), ..items };
+        threads.start(name, sender, move |sender| {
+            for item in items {
                 let item = item.and_then(|item| meter.time(|| step(item)));
                 let last = item.is_err();
                 if sender.send(item).is_err() || last {
@@ -128,7 +196,16 @@ impl<T: Send + 'static> Stream<T> {
                 }
             }
         });
-        Stream { items: receiver, delivery, meters, wanted, failed: false }
+        let items = Items { channel, unwanted: Box::new(|| false), ended: false };
+        Stream { items, wanted, threads, delivery, meters }
+    }
+}
+
+impl<T> Stream<T> {
+    /// Ends the stream when `unwanted` says so, also while nothing comes.
+    pub fn until(mut self, unwanted: impl Fn() -> bool + Send + 'static) -> Self {
+        self.items.unwanted = Box::new(unwanted);
+        self
     }
 
     /// How long each step upstream takes, in order.
@@ -141,12 +218,7 @@ impl<T> Iterator for Stream<T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let item = self.items.recv().ok();
-        self.failed = !matches!(item, Some(Ok(_)));
-        item
+        self.items.next()
     }
 }
 
@@ -230,24 +302,42 @@ mod tests {
     }
 
     #[test]
-    fn dropping_a_stream_stops_what_is_upstream() {
+    fn dropping_a_stream_ends_its_threads() {
         for delivery in [Delivery::Every, Delivery::Latest] {
             let alive = Arc::new(());
             let held = alive.clone();
             let endless = std::iter::repeat_with(move || {
                 let _ = &held;
-                thread::sleep(Duration::from_millis(1));
+                thread::sleep(Duration::from_millis(5));
                 Ok(())
             });
-            let mut stream = source("endless", delivery, endless).stage("pass", Ok);
+            let step_alive = alive.clone();
+            let mut stream = source("endless", delivery, endless).stage("pass", move |()| {
+                let _ = &step_alive;
+                Ok(())
+            });
             assert!(stream.next().is_some());
             drop(stream);
-            let start = Instant::now();
-            while Arc::strong_count(&alive) > 1 {
-                assert!(start.elapsed() < Duration::from_secs(5), "{delivery:?}: the source still runs");
-                thread::sleep(Duration::from_millis(5));
-            }
+            assert_eq!(Arc::strong_count(&alive), 1, "{delivery:?}: something still runs");
         }
+    }
+
+    #[test]
+    fn a_silent_source_holds_nobody_up() {
+        let silence = std::iter::repeat_with(|| {
+            thread::sleep(Duration::from_secs(2));
+            Ok(())
+        });
+        let passed = Arc::new(());
+        let held = passed.clone();
+        let asked = Instant::now();
+        let stream = source("silent", Delivery::Latest, silence).stage("pass", move |()| {
+            let _ = &held;
+            Ok(())
+        });
+        assert!(stream.until(move || asked.elapsed() > Duration::from_millis(50)).next().is_none());
+        assert!(asked.elapsed() < Duration::from_millis(600), "{:?}", asked.elapsed());
+        assert_eq!(Arc::strong_count(&passed), 1, "the step still waits");
     }
 
     #[test]

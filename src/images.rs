@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,10 @@ pub enum Input {
 ///
 /// # Errors
 /// Nothing of that name; a folder or pattern without pictures; several videos.
-pub fn expand(input: &str) -> Result<Input> {
+pub fn expand(input: &(impl AsRef<OsStr> + ?Sized)) -> Result<Input> {
+    let path = Path::new(input.as_ref());
+    // Addresses and patterns are text; the name of a file need not be.
+    let input = &*path.to_string_lossy();
     if let Some((scheme, _)) = input.split_once("://") {
         return if SCHEMES.contains(&scheme.to_lowercase().as_str()) {
             Ok(Input::Address(input.to_owned()))
@@ -49,7 +53,6 @@ pub fn expand(input: &str) -> Result<Input> {
                 .advice(format!("use a file or one of {}", SCHEMES.join(", "))))
         };
     }
-    let path = Path::new(input);
     if path.is_dir() {
         let entries = fs::read_dir(path).with_context(|| format!("cannot list the folder '{input}'"))?;
         let files =

@@ -9,6 +9,7 @@ pub mod warning;
 pub mod geometry;
 pub mod frame;
 pub mod expression;
+pub mod columns;
 
 // first floor: tools that know no faces
 pub mod flow;
@@ -34,11 +35,13 @@ pub mod results;
 // third floor: faces and what they say
 pub mod net;
 pub mod face;
+pub mod people;
 pub mod reader;
 #[cfg(feature = "capture")]
 pub mod overlay;
 #[cfg(feature = "capture")]
 pub mod timeline;
+pub mod receivers;
 
 // top floor: learning
 pub mod clips;

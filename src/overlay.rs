@@ -1,9 +1,5 @@
 //! Draws faces and what they express on the frame itself.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
 use crate::canvas::{Canvas, Colour};
 use crate::error::Result;
 use crate::expression::Expression;
@@ -22,8 +18,8 @@ pub struct Style {
     pub mirror: bool,
 }
 
-/// A hidden face stays hidden this long after it was last seen: a frame in which it is missed must not show it.
-const HIDE_ON: Duration = Duration::from_secs(1);
+/// What is hidden, in sizes of the face: hair and chin with it.
+const HIDDEN: f32 = 1.3;
 /// With more faces than this, each gets a label only, without the bars of all probabilities.
 const MOST_WITH_BARS: usize = 3;
 
@@ -48,66 +44,43 @@ pub fn colour(expression: Expression) -> Colour {
     }
 }
 
-/// Draws readings; remembers where hidden faces were.
-#[derive(Debug, Default)]
-pub struct Overlay {
-    hidden: BTreeMap<u64, (Duration, Rect)>,
-    /// Where they were seen.
-    source: Option<Arc<str>>,
-}
-
-impl Overlay {
-    /// The picture of a reading with everything that `style` asks for drawn on it.
-    ///
-    /// # Errors
-    /// OpenCV refuses the picture.
-    pub fn draw(&mut self, reading: &Reading, style: Style) -> Result<Image> {
-        let mut image = reading.frame.image.clone();
-        if style.blur {
-            self.hide(&mut image, reading);
-        }
-        if style.mirror {
-            image = image.mirrored();
-        }
-        let width = image.width() as f32;
-        let seen = |p: Point| if style.mirror { Point::new(width - p.x, p.y) } else { p };
-        let letter = letter_height(&image);
-        let mut canvas = Canvas::on(&mut image);
-        if style.landmarks {
-            for face in &reading.faces {
-                let points: Vec<_> = face.face.mesh.points.iter().map(|&p| seen(p)).collect();
-                canvas.dots(&points, (face.face.bounds.w / 160.0).clamp(0.6, 2.5), PAPER)?;
-            }
-        }
-        for face in &reading.faces {
-            let b = face.face.bounds;
-            let left = if style.mirror { width - b.x - b.w } else { b.x };
-            let bounds = Rect { x: left, ..b };
-            // On small faces small labels, so that those of neighbours do not cover each other.
-            let letter = letter.min(b.w / 8.0).max(SMALLEST_LETTER);
-            draw_face(&mut canvas, face, bounds, letter)?;
-            if reading.faces.len() <= MOST_WITH_BARS {
-                draw_bars(&mut canvas, face, bounds, letter, width)?;
-            }
-        }
-        Ok(image)
-    }
-
-    fn hide(&mut self, image: &mut Image, reading: &Reading) {
-        let now = reading.frame.time;
-        // What was seen elsewhere is not here.
-        if self.source.as_ref() != Some(&reading.frame.source) {
-            self.source = Some(reading.frame.source.clone());
-            self.hidden.clear();
-        }
-        for face in &reading.faces {
-            self.hidden.insert(face.face.track, (now, face.face.bounds.scaled(1.3)));
-        }
-        self.hidden.retain(|_, (seen, _)| now.saturating_sub(*seen) <= HIDE_ON);
-        for (_, rect) in self.hidden.values() {
-            Canvas::on(image).mosaic(*rect);
+/// The picture of a reading with everything that `style` asks for drawn on it.
+///
+/// # Errors
+/// OpenCV refuses the picture.
+pub fn draw(reading: &Reading, style: Style) -> Result<Image> {
+    let mut image = reading.frame.image.clone();
+    if style.blur {
+        // Also where somebody was a moment ago: a frame in which a face is missed must not show it.
+        for bounds in &reading.whereabouts {
+            Canvas::on(&mut image).mosaic(bounds.scaled(HIDDEN));
         }
     }
+    if style.mirror {
+        image = image.mirrored();
+    }
+    let width = image.width() as f32;
+    let seen = |p: Point| if style.mirror { Point::new(width - p.x, p.y) } else { p };
+    let letter = letter_height(&image);
+    let mut canvas = Canvas::on(&mut image);
+    if style.landmarks {
+        for face in &reading.faces {
+            let points: Vec<_> = face.face.mesh.points.iter().map(|&p| seen(p)).collect();
+            canvas.dots(&points, (face.face.bounds.w / 160.0).clamp(0.6, 2.5), PAPER)?;
+        }
+    }
+    for face in &reading.faces {
+        let b = face.face.bounds;
+        let left = if style.mirror { width - b.x - b.w } else { b.x };
+        let bounds = Rect { x: left, ..b };
+        // On small faces small labels, so that those of neighbours do not cover each other.
+        let letter = letter.min(b.w / 8.0).max(SMALLEST_LETTER);
+        draw_face(&mut canvas, face, bounds, letter)?;
+        if reading.faces.len() <= MOST_WITH_BARS {
+            draw_bars(&mut canvas, face, bounds, letter, width)?;
+        }
+    }
+    Ok(image)
 }
 
 /// The height of capitals that can be read on a picture of this size, in pixels.
@@ -159,7 +132,7 @@ fn draw_bars(canvas: &mut Canvas, face: &ReadFace, b: Rect, letter: f32, picture
     }
     let panel = Rect::new(x, b.y, width, row * 8.0 + gap);
     canvas.veil(panel, INK, 0.55);
-    for (n, (expression, p)) in Expression::ALL.into_iter().zip(face.probabilities.0).enumerate() {
+    for (n, (expression, p)) in Expression::ALL.into_iter().zip(face.smoothed.0).enumerate() {
         let y = b.y + gap / 2.0 + row * n as f32;
         canvas.text(expression.name(), Point::new(x + gap, y + 1.4 * letter), letter, PAPER)?;
         let ground = Rect::new(x + names + 2.0 * gap, y + 0.35 * letter, bar, 1.1 * letter);
@@ -171,13 +144,15 @@ fn draw_bars(canvas: &mut Canvas, face: &ReadFace, b: Rect, letter: f32, picture
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::expression::Distribution;
+    use crate::expression::{COUNT, Distribution};
     use crate::face::{Face, Mesh};
     use crate::frame::Frame;
     use crate::geometry::Pose;
 
-    fn reading(faces: usize, seconds: u64) -> Reading {
+    fn reading(faces: usize) -> Reading {
         let bounds = Rect::new(40.0, 60.0, 60.0, 80.0);
         let face = |track| ReadFace {
             face: Face {
@@ -186,18 +161,20 @@ mod tests {
                 mesh: Mesh { points: vec![bounds.centre()], depths: vec![0.0], score: 1.0 },
                 pose: Pose::default(),
             },
-            probabilities: Distribution([0.1, 0.9, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+            logits: [0.0; COUNT],
+            calibrated: Distribution([0.125; COUNT]),
+            smoothed: Distribution([0.1, 0.9, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
         };
         // Stripes, so that hiding shows.
         let pixels = (0..320 * 240).flat_map(|i| [if i % 2 == 0 { 40u8 } else { 80 }; 3]).collect();
         let image = Image::new(320, 240, pixels).unwrap();
-        let frame = Frame { image, source: "test".into(), index: 0, time: Duration::from_secs(seconds) };
-        Reading { frame, faces: (1..=faces as u64).map(face).collect() }
+        let frame = Frame { image, source: "test".into(), index: 0, time: Duration::ZERO };
+        Reading { frame, faces: (1..=faces as u64).map(face).collect(), whereabouts: vec![bounds] }
     }
 
     #[test]
     fn the_label_has_the_colour_of_the_expression() {
-        let image = Overlay::default().draw(&reading(1, 0), Style::default()).unwrap();
+        let image = draw(&reading(1), Style::default()).unwrap();
         let label = image.bgr(42, 50);
         let wanted = colour(Expression::Happiness);
         assert!(label.iter().zip(wanted).all(|(&a, b)| a.abs_diff(b) < 40), "{label:?} {wanted:?}");
@@ -205,25 +182,17 @@ mod tests {
 
     #[test]
     fn a_mirror_moves_the_box_to_the_other_side() {
-        let style = Style { mirror: true, ..Style::default() };
-        let image = Overlay::default().draw(&reading(1, 0), style).unwrap();
+        let image = draw(&reading(1), Style { mirror: true, ..Style::default() }).unwrap();
         let wanted = colour(Expression::Happiness);
         let label = image.bgr(320 - 100 + 2, 50);
         assert!(label.iter().zip(wanted).all(|(&a, b)| a.abs_diff(b) < 40), "{label:?} {wanted:?}");
     }
 
     #[test]
-    fn a_hidden_face_stays_hidden_in_the_frame_that_misses_it() {
+    fn whoever_was_seen_is_hidden_whether_read_or_not() {
+        let stripes = |image: Image| image.bgr(70, 110) != image.bgr(71, 110);
         let style = Style { blur: true, ..Style::default() };
-        let mut overlay = Overlay::default();
-        let stripes = |image: &Image| image.bgr(70, 110) != image.bgr(71, 110);
-        assert!(!stripes(&overlay.draw(&reading(1, 0), style).unwrap()));
-        assert!(!stripes(&overlay.draw(&reading(0, 1), style).unwrap()));
-        assert!(stripes(&overlay.draw(&reading(0, 3), style).unwrap()));
-        // In another picture of the same time nobody is hidden for its sake.
-        overlay.draw(&reading(1, 3), style).unwrap();
-        let mut other = reading(0, 3);
-        other.frame.source = "another".into();
-        assert!(stripes(&overlay.draw(&other, style).unwrap()));
+        assert!(!stripes(draw(&reading(0), style).unwrap()));
+        assert!(stripes(draw(&reading(0), Style::default()).unwrap()));
     }
 }

@@ -1,19 +1,20 @@
 //! From faces to expressions: calibrated, and smoothed over time for each person.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use candle_core::Device;
 
 use crate::calibration::Calibration;
-use crate::error::Result;
-use crate::expression::{Distribution, Expression};
+use crate::columns::{FaceRow, Row};
+use crate::error::{Error, Result};
+use crate::expression::{COUNT, Distribution, Expression};
 use crate::face::align::crop;
 use crate::face::{Face, Scene};
 use crate::frame::Frame;
+use crate::geometry::Rect;
 use crate::net::{self, Card, LaNet};
-use crate::results::{FaceRow, Row};
+use crate::people::{People, Person};
 
 /// Under this probability the expression is called unsure.
 pub const UNSURE_CONFIDENCE: f32 = 0.4;
@@ -24,13 +25,16 @@ pub const UNSURE_YAW: f32 = 50.0;
 /// A head turned further than this up or down, in degrees, is called unsure.
 pub const UNSURE_PITCH: f32 = 35.0;
 
-/// A frame, its faces, and what they express.
+/// A frame, its faces, and what they express. Nothing of it changes any more.
 #[derive(Debug, Clone)]
 pub struct Reading {
     /// The picture.
     pub frame: Frame,
-    /// The faces, in the order of their tracks.
+    /// The faces that were read, in the order of their tracks.
     pub faces: Vec<ReadFace>,
+    /// Where every face is, read or not, and where those were that were seen a moment ago: whoever hides faces hides
+    /// all of these.
+    pub whereabouts: Vec<Rect>,
 }
 
 /// A face and what it expresses.
@@ -38,25 +42,30 @@ pub struct Reading {
 pub struct ReadFace {
     /// Where and who it is.
     pub face: Face,
-    /// The probability of each expression.
-    pub probabilities: Distribution,
+    /// What the net says.
+    pub logits: [f32; COUNT],
+    /// The probability of each expression in this frame alone.
+    pub calibrated: Distribution,
+    /// The same, smoothed over time: what is shown. Without smoothing it is `calibrated`.
+    pub smoothed: Distribution,
 }
 
 impl Reading {
-    /// The reading as rows of results: one for each face, or one that says that there is none.
-    pub fn rows(&self) -> Vec<Row> {
+    /// The reading as rows of results: one for each face, or one that says that there is none. `raw` adds the
+    /// probabilities before they are smoothed.
+    pub fn rows(&self, raw: bool) -> Vec<Row> {
         let Frame { source, index, time, .. } = &self.frame;
         let row = |face| Row { source: source.clone(), frame: *index, time: *time, face };
         if self.faces.is_empty() {
             vec![row(None)]
         } else {
-            self.faces.iter().map(|f| row(Some(f.row()))).collect()
+            self.faces.iter().map(|face| row(Some(face.row(raw)))).collect()
         }
     }
 }
 
 impl ReadFace {
-    fn row(&self) -> FaceRow {
+    fn row(&self, raw: bool) -> FaceRow {
         let (expression, confidence) = self.expression();
         FaceRow {
             track: self.face.track,
@@ -65,14 +74,15 @@ impl ReadFace {
             pose: self.face.pose,
             expression,
             confidence,
-            probabilities: self.probabilities,
+            probabilities: self.smoothed,
             unsure: self.unsure(),
+            raw_probabilities: raw.then_some(self.calibrated),
         }
     }
 
     /// The most probable expression and its probability.
     pub fn expression(&self) -> (Expression, f32) {
-        self.probabilities.top()
+        self.smoothed.top()
     }
 
     /// Whether the face is too small or too turned to be read, or no expression is probable enough.
@@ -81,40 +91,6 @@ impl ReadFace {
             || self.face.pose.yaw.abs() > UNSURE_YAW
             || self.face.pose.pitch.abs() > UNSURE_PITCH
             || self.expression().1 < UNSURE_CONFIDENCE
-    }
-}
-
-/// An exponential mean over time for each track: after the time constant, a change has arrived by 63 %,
-/// whatever the frame rate.
-#[derive(Debug, Clone)]
-pub struct Smoothing {
-    constant: Duration,
-    tracks: BTreeMap<u64, (Duration, Distribution)>,
-}
-
-impl Smoothing {
-    /// Smoothing with a time constant; zero changes nothing.
-    pub fn new(constant: Duration) -> Self {
-        Self { constant, tracks: BTreeMap::new() }
-    }
-
-    /// The smoothed distribution of a track that shows `now` at `time`.
-    pub fn smooth(&mut self, track: u64, time: Duration, now: Distribution) -> Distribution {
-        if self.constant.is_zero() {
-            return now;
-        }
-        let constant = self.constant.as_secs_f32();
-        let smoothed = match self.tracks.get(&track) {
-            Some(&(before, last)) => {
-                let passed = time.saturating_sub(before).as_secs_f32();
-                last.towards(now, 1.0 - (-passed / constant).exp())
-            }
-            None => now,
-        };
-        self.tracks.insert(track, (time, smoothed));
-        // A person gone for ten time constants leaves no trace in the mean.
-        self.tracks.retain(|_, (seen, _)| time.saturating_sub(*seen).as_secs_f32() <= 10.0 * constant);
-        smoothed
     }
 }
 
@@ -134,16 +110,26 @@ pub fn calibration_of(name: &str, card: &Card) -> Result<Calibration> {
     }
 }
 
-/// Reads the expressions of the faces of a scene.
-pub struct Reader {
+/// Tells the expressions of the faces of a scene, and remembers what it told of whom.
+pub struct Classifier {
     net: LaNet,
     calibration: Calibration,
-    smoothing: Smoothing,
+    smoothing: Duration,
+    most_faces: usize,
     device: Device,
+    people: People<Known>,
 }
 
-impl Reader {
-    /// A reader with the network in the program, or the one of that name or folder, and the calibration that was
+/// What is known of a person.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    bounds: Rect,
+    /// None of one whose expression was not read.
+    smoothed: Option<Distribution>,
+}
+
+impl Classifier {
+    /// A classifier with the network in the program, or the one of that name or folder, and the calibration that was
     /// fitted for it, if there is one; that of a folder is its file [`CALIBRATION`].
     ///
     /// # Errors
@@ -155,33 +141,68 @@ impl Reader {
         Ok(Self::new(LaNet::from_model(&model)?, calibration, smoothing, device))
     }
 
-    /// A reader of these parts.
+    /// A classifier of these parts. The probabilities of each person are smoothed with a time constant: after it a
+    /// change has arrived by 63 %, whatever the frame rate; zero changes nothing.
     pub fn new(net: LaNet, calibration: Calibration, smoothing: Duration, device: &Device) -> Self {
-        Self { net, calibration, smoothing: Smoothing::new(smoothing), device: device.clone() }
+        let (device, people) = (device.clone(), People::default());
+        Self { net, calibration, smoothing, most_faces: usize::MAX, device, people }
+    }
+
+    /// Reads so many faces of a scene, those with the lowest numbers; of the others is known only where they are.
+    pub fn with_most_faces(self, most_faces: usize) -> Self {
+        Self { most_faces, ..self }
     }
 
     /// What the faces of a scene express.
     ///
     /// # Errors
-    /// The network fails.
-    pub fn read(&mut self, scene: Scene) -> Result<Reading> {
-        let Scene { frame, faces } = scene;
+    /// The network fails, or its weights are no numbers.
+    pub fn classify(&mut self, scene: Scene) -> Result<Reading> {
+        let Scene { frame, faces: seen } = scene;
         let side = self.net.input().width;
-        let crops = faces
+        let crops = seen
             .iter()
+            .take(self.most_faces)
             .map(|face| crop(&frame.image, Some(&face.mesh), side))
             .collect::<Result<Vec<_>>>()?;
         let logits = self.net.logits(&crops, &self.device)?;
-        let faces = faces
-            .into_iter()
-            .zip(logits)
-            .map(|(face, logits)| {
-                let now = self.calibration.apply(logits);
-                let probabilities = self.smoothing.smooth(face.track, frame.time, now);
-                ReadFace { face, probabilities }
-            })
-            .collect();
-        Ok(Reading { frame, faces })
+        if logits.iter().flatten().any(|logit| !logit.is_finite()) {
+            return Err(Error::new("what the model says of a face is no number")
+                .advice("its weights are damaged: train it again, or choose another with --model"));
+        }
+        let mut faces = Vec::with_capacity(logits.len());
+        let logits = logits.into_iter().map(Some).chain(std::iter::repeat(None));
+        let seen = seen.into_iter().zip(logits).map(|(face, logits)| (face.track, (face, logits)));
+        let Self { calibration, smoothing, people, .. } = self;
+        people.meet(&frame, seen, |(face, logits), before| {
+            let bounds = face.bounds;
+            let smoothed = logits.map(|logits| {
+                let calibrated = calibration.apply(logits);
+                let smoothed = smoothed(before, calibrated, frame.time, *smoothing);
+                faces.push(ReadFace { face, logits, calibrated, smoothed });
+                smoothed
+            });
+            Known { bounds, smoothed }
+        });
+        let whereabouts = people.iter().map(|(_, person)| person.known.bounds).collect();
+        Ok(Reading { frame, faces, whereabouts })
+    }
+}
+
+/// An exponential mean over time: what a person shows `now`, after what is known of them from before.
+fn smoothed(
+    before: Option<Person<Known>>,
+    now: Distribution,
+    time: Duration,
+    constant: Duration,
+) -> Distribution {
+    let last = before.and_then(|person| Some((person.seen, person.known.smoothed?)));
+    match last {
+        Some((seen, last)) if !constant.is_zero() => {
+            let passed = time.saturating_sub(seen).as_secs_f32();
+            last.towards(now, 1.0 - (-passed / constant.as_secs_f32()).exp())
+        }
+        _ => now,
     }
 }
 
@@ -192,15 +213,20 @@ mod tests {
     const SAD: Distribution = Distribution([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
     const HAPPY: Distribution = Distribution([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
 
+    fn sad() -> Option<Person<Known>> {
+        let known = Known { bounds: Rect::default(), smoothed: Some(SAD) };
+        Some(Person { name: None, seen: Duration::ZERO, known })
+    }
+
     fn after_one_second(frames_per_second: u32) -> f32 {
-        let mut smoothing = Smoothing::new(Duration::from_millis(500));
-        smoothing.smooth(1, Duration::ZERO, SAD);
         let frame = Duration::from_secs(1) / frames_per_second;
-        (1..=frames_per_second)
-            .map(|n| smoothing.smooth(1, frame * n, HAPPY))
-            .last()
-            .unwrap()
-            .of(Expression::Happiness)
+        let mut person = sad();
+        for n in 1..=frames_per_second {
+            let now = smoothed(person, HAPPY, frame * n, Duration::from_millis(500));
+            let known = Known { bounds: Rect::default(), smoothed: Some(now) };
+            person = Some(Person { name: None, seen: frame * n, known });
+        }
+        person.unwrap().known.smoothed.unwrap().of(Expression::Happiness)
     }
 
     #[test]
@@ -212,12 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn tracks_do_not_mix_and_zero_is_off() {
-        let mut smoothing = Smoothing::new(Duration::from_secs(1));
-        smoothing.smooth(1, Duration::ZERO, SAD);
-        assert_eq!(smoothing.smooth(2, Duration::ZERO, HAPPY), HAPPY);
-        let mut off = Smoothing::new(Duration::ZERO);
-        off.smooth(1, Duration::ZERO, SAD);
-        assert_eq!(off.smooth(1, Duration::from_millis(1), HAPPY), HAPPY);
+    fn newcomers_are_not_smoothed_and_zero_is_off() {
+        let soon = Duration::from_millis(1);
+        assert_eq!(smoothed(None, HAPPY, soon, Duration::from_secs(1)), HAPPY);
+        assert_eq!(smoothed(sad(), HAPPY, soon, Duration::ZERO), HAPPY);
     }
 }

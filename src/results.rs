@@ -4,55 +4,16 @@
 //! `source`, `frame`, `time` and `"track":null`; as CSV, empty cells.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
-
+use crate::columns::{Row, Value, columns};
 use crate::error::{Context, Error, Result};
-use crate::expression::{Distribution, Expression};
-use crate::geometry::{Pose, Rect};
 use crate::part::Part;
 
-/// The version of the JSON lines; it changes when a key changes its meaning or goes away.
-pub const VERSION: u32 = 1;
-
-/// What is known of one face in one frame, or that there is none.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// Where the frame came from.
-    pub source: Arc<str>,
-    /// Its number there.
-    pub frame: u64,
-    /// Its time stamp there.
-    pub time: Duration,
-    /// The face.
-    pub face: Option<FaceRow>,
-}
-
-/// One face in one frame.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FaceRow {
-    /// The number that the face keeps from frame to frame.
-    pub track: u64,
-    /// Where it is, in pixels of the frame.
-    pub bounds: Rect,
-    /// How sure it is that this is a face, from 0 to 1.
-    pub score: f32,
-    /// How the head is turned.
-    pub pose: Pose,
-    /// The most probable expression.
-    pub expression: Expression,
-    /// Its probability.
-    pub confidence: f32,
-    /// The probabilities of all expressions.
-    pub probabilities: Distribution,
-    /// Whether the face is too small, too turned or too little expressive for the reading to be relied on.
-    pub unsure: bool,
-}
+/// So many bytes are written at once.
+const CHUNK: usize = 1 << 16;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,60 +26,51 @@ pub enum Format {
 
 /// Where rows go. A file appears under its name with [`Results::finish`] and vanishes if that is not called.
 pub struct Results {
-    lines: Lines,
+    to: Box<dyn Write + Send>,
+    format: Format,
+    raw: bool,
     /// Flushed after every frame, because somebody reads along.
     live: bool,
     name: String,
     part: Option<Part>,
-}
-
-enum Lines {
-    Json(Box<dyn Write + Send>),
-    Csv(Box<csv::Writer<Box<dyn Write + Send>>>),
+    /// Rows that are not written yet.
+    waiting: Vec<u8>,
 }
 
 impl Results {
-    /// `-` is standard output (JSON lines); else a file, its format by the extension `.jsonl` or `.csv`.
+    /// `-` is standard output (JSON lines); else a file, its format by the extension `.jsonl` or `.csv`. `raw` adds the
+    /// probabilities before they are smoothed.
     ///
     /// # Errors
     /// Another extension; a file that exists (unless `overwrite`) or cannot be made.
-    pub fn create(target: &str, overwrite: bool) -> Result<Self> {
-        if target == "-" {
-            let mut results = Self::to(Box::new(io::stdout()), Format::JsonLines)?;
-            results.live = true;
-            return Ok(results);
+    pub fn create(target: &Path, overwrite: bool, raw: bool) -> Result<Self> {
+        if target == Path::new("-") {
+            return Ok(Self { live: true, ..Self::to(Box::new(io::stdout()), Format::JsonLines, raw) });
         }
-        let path = Path::new(target);
-        let format = match path.extension().map(|e| e.to_string_lossy().to_lowercase()).as_deref() {
+        let name = target.display().to_string();
+        let format = match target.extension().map(|e| e.to_string_lossy().to_lowercase()).as_deref() {
             Some("jsonl") => Format::JsonLines,
             Some("csv") => Format::Csv,
             _ => {
-                return Err(Error::usage(format!("results cannot be written to '{target}'"))
+                return Err(Error::usage(format!("results cannot be written to '{name}'"))
                     .advice("end the name in .jsonl or .csv, or use - for standard output"));
             }
         };
-        let part = Part::create(path, overwrite)?;
-        let file = File::create(part.path()).with_context(|| format!("cannot write '{target}'"))?;
-        let mut results = Self::to(Box::new(BufWriter::new(file)), format)?;
-        results.name = target.to_owned();
-        results.part = Some(part);
-        Ok(results)
+        let part = Part::create(target, overwrite)?;
+        let file = File::create(part.path()).with_context(|| format!("cannot write '{name}'"))?;
+        Ok(Self { name, part: Some(part), ..Self::to(Box::new(file), format, raw) })
     }
 
-    /// Rows into any writer.
-    ///
-    /// # Errors
-    /// A writer that takes no header.
-    pub fn to(writer: Box<dyn Write + Send>, format: Format) -> Result<Self> {
-        let lines = match format {
-            Format::JsonLines => Lines::Json(writer),
-            Format::Csv => {
-                let mut writer = csv::Writer::from_writer(writer);
-                writer.write_record(header()).context("cannot write results")?;
-                Lines::Csv(Box::new(writer))
-            }
-        };
-        Ok(Self { lines, live: false, name: "standard output".to_owned(), part: None })
+    /// Rows into any writer; `raw` as for [`Results::create`].
+    pub fn to(writer: Box<dyn Write + Send>, format: Format, raw: bool) -> Self {
+        let name = "standard output".to_owned();
+        let waiting = Vec::with_capacity(CHUNK + CHUNK / 4);
+        let mut results = Self { to: writer, format, raw, live: false, name, part: None, waiting };
+        if format == Format::Csv {
+            // Memory takes every line.
+            let _ = results.line(columns(raw).iter().map(|column| column.name));
+        }
+        results
     }
 
     /// Writes the rows of one frame. `Break` means that nobody reads any more (the pipe was closed),
@@ -127,23 +79,47 @@ impl Results {
     /// # Errors
     /// A full disk, for example.
     pub fn write(&mut self, rows: &[Row]) -> Result<ControlFlow<()>> {
-        let written = rows.iter().try_for_each(|row| self.lines.write(row));
-        let written = written.and_then(|()| if self.live { self.lines.flush() } else { Ok(()) });
-        self.judge(written)
+        for row in rows {
+            match self.format {
+                Format::JsonLines => {
+                    serde_json::to_writer(&mut self.waiting, row).context("cannot write results")?;
+                    self.waiting.push(b'\n');
+                }
+                Format::Csv => self.line(columns(self.raw).iter().map(|column| cell(column.value(row))))?,
+            }
+        }
+        if self.live || self.waiting.len() > CHUNK { self.send() } else { Ok(ControlFlow::Continue(())) }
     }
 
-    /// Writes what is left and gives the file its name.
+    /// Whether there are probabilities before they are smoothed in the rows.
+    pub fn has_raw(&self) -> bool {
+        self.raw
+    }
+
+    /// Writes what is left and gives the file its name, which is returned.
     ///
     /// # Errors
     /// As for [`Results::write`].
-    pub fn finish(mut self) -> Result<()> {
-        let flushed = self.lines.flush();
-        let _ = self.judge(flushed)?;
-        self.part.take().map_or(Ok(()), Part::finish)
+    pub fn finish(mut self) -> Result<Option<PathBuf>> {
+        let _ = self.send()?;
+        let Some(part) = self.part.take() else { return Ok(None) };
+        let target = part.target().to_owned();
+        part.finish()?;
+        Ok(Some(target))
     }
 
-    fn judge(&self, outcome: io::Result<()>) -> Result<ControlFlow<()>> {
-        match outcome {
+    /// A line of comma-separated values.
+    fn line(&mut self, cells: impl Iterator<Item = impl AsRef<[u8]>>) -> Result<()> {
+        let mut line = csv::WriterBuilder::new().buffer_capacity(1 << 10).from_writer(&mut self.waiting);
+        line.write_record(cells)
+            .and_then(|()| line.flush().map_err(Into::into))
+            .context("cannot write results")
+    }
+
+    fn send(&mut self) -> Result<ControlFlow<()>> {
+        let sent = self.to.write_all(&self.waiting).and_then(|()| self.to.flush());
+        self.waiting.clear();
+        match sent {
             Ok(()) => Ok(ControlFlow::Continue(())),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
             Err(error) => Err(Error::new(format!("cannot write results to '{}'", self.name)).because(error)),
@@ -151,141 +127,24 @@ impl Results {
     }
 }
 
-impl Lines {
-    fn write(&mut self, row: &Row) -> io::Result<()> {
-        match self {
-            Self::Json(writer) => {
-                serde_json::to_writer(&mut *writer, &JsonRow(row))?;
-                writer.write_all(b"\n")
-            }
-            Self::Csv(writer) => writer.write_record(cells(row)).map_err(io_error),
-        }
+fn cell(value: Option<Value>) -> String {
+    match value {
+        None => String::new(),
+        Some(Value::Text(text)) => text.to_owned(),
+        Some(Value::Integer(number)) => number.to_string(),
+        Some(Value::Real(number)) => number.to_string(),
+        Some(Value::Flag(flag)) => flag.to_string(),
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Json(writer) => writer.flush(),
-            Self::Csv(writer) => writer.flush(),
-        }
-    }
-}
-
-fn io_error(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        other => io::Error::other(format!("{other:?}")),
-    }
-}
-
-/// `value` with so many decimals; no more are printed for it.
-fn rounded(value: impl Into<f64>, decimals: i32) -> f64 {
-    let scale = 10f64.powi(decimals);
-    (value.into() * scale).round() / scale + 0.0 // not -0
-}
-
-fn seconds(time: Duration) -> f64 {
-    rounded(time.as_secs_f64(), 6)
-}
-
-/// Pixels and degrees.
-fn tenths(value: f32) -> f64 {
-    rounded(value, 1)
-}
-
-/// Scores and probabilities.
-fn share(value: f32) -> f64 {
-    rounded(value, 4)
-}
-
-struct JsonRow<'a>(&'a Row);
-
-impl Serialize for JsonRow<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let row = self.0;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("v", &VERSION)?;
-        map.serialize_entry("source", &*row.source)?;
-        map.serialize_entry("frame", &row.frame)?;
-        map.serialize_entry("time", &seconds(row.time))?;
-        map.serialize_entry("track", &row.face.as_ref().map(|face| face.track))?;
-        if let Some(face) = &row.face {
-            let Rect { x, y, w, h } = face.bounds;
-            map.serialize_entry("box", &[x, y, w, h].map(tenths))?;
-            map.serialize_entry("score", &share(face.score))?;
-            map.serialize_entry("pose", &JsonPose(face.pose))?;
-            map.serialize_entry("expression", face.expression.name())?;
-            map.serialize_entry("confidence", &share(face.confidence))?;
-            map.serialize_entry("probabilities", &JsonProbabilities(&face.probabilities))?;
-            if face.unsure {
-                map.serialize_entry("unsure", &true)?;
-            }
-        }
-        map.end()
-    }
-}
-
-struct JsonPose(Pose);
-
-impl Serialize for JsonPose {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Pose { yaw, pitch, roll } = self.0;
-        serializer.collect_map([("yaw", tenths(yaw)), ("pitch", tenths(pitch)), ("roll", tenths(roll))])
-    }
-}
-
-struct JsonProbabilities<'a>(&'a Distribution);
-
-impl Serialize for JsonProbabilities<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(Expression::ALL.map(|e| (e.name(), share(self.0.of(e)))))
-    }
-}
-
-/// The columns of a CSV file before the probabilities; `unsure` comes after them.
-const COLUMNS: [&str; 14] = [
-    "source",
-    "frame",
-    "time",
-    "track",
-    "box_x",
-    "box_y",
-    "box_w",
-    "box_h",
-    "score",
-    "yaw",
-    "pitch",
-    "roll",
-    "expression",
-    "confidence",
-];
-
-fn header() -> Vec<String> {
-    let probabilities = Expression::ALL.map(|e| format!("p_{}", e.name()));
-    COLUMNS.map(str::to_owned).into_iter().chain(probabilities).chain(["unsure".to_owned()]).collect()
-}
-
-fn cells(row: &Row) -> Vec<String> {
-    let mut cells = vec![row.source.to_string(), row.frame.to_string(), seconds(row.time).to_string()];
-    if let Some(face) = &row.face {
-        let Rect { x, y, w, h } = face.bounds;
-        let Pose { yaw, pitch, roll } = face.pose;
-        cells.push(face.track.to_string());
-        cells.extend([x, y, w, h].map(|v| tenths(v).to_string()));
-        cells.push(share(face.score).to_string());
-        cells.extend([yaw, pitch, roll].map(|v| tenths(v).to_string()));
-        cells.push(face.expression.name().to_owned());
-        cells.push(share(face.confidence).to_string());
-        cells.extend(Expression::ALL.map(|e| share(face.probabilities.of(e)).to_string()));
-        cells.push(face.unsure.to_string());
-    }
-    cells.resize(COLUMNS.len() + Expression::ALL.len() + 1, String::new());
-    cells
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
+    use crate::columns::FaceRow;
+    use crate::expression::{Distribution, Expression};
+    use crate::geometry::{Pose, Rect};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     fn row(unsure: bool) -> Row {
         let face = FaceRow {
@@ -297,6 +156,7 @@ mod tests {
             confidence: 0.93,
             probabilities: Distribution([0.01, 0.93, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01]),
             unsure,
+            raw_probabilities: None,
         };
         Row {
             source: "clip, 1.mp4".into(),
@@ -325,7 +185,7 @@ mod tests {
 
     fn written(format: Format, rows: &[Row]) -> String {
         let shared = Shared::default();
-        let mut results = Results::to(Box::new(shared.clone()), format).unwrap();
+        let mut results = Results::to(Box::new(shared.clone()), format, false);
         assert!(results.write(rows).unwrap().is_continue());
         results.finish().unwrap();
         let bytes = shared.0.lock().unwrap().clone();
@@ -359,13 +219,6 @@ mod tests {
     }
 
     #[test]
-    fn rounded_probabilities_still_sum_to_one() {
-        let probabilities = Distribution::softmax([0.3, 1.7, 0.1, -0.4, 0.9, -2.0, 0.33, 0.0]);
-        let sum: f64 = Expression::ALL.iter().map(|&e| share(probabilities.of(e))).sum();
-        assert!((sum - 1.0).abs() < 8.0 * 0.5e-4, "{sum}");
-    }
-
-    #[test]
     fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one() {
         struct Broken(io::ErrorKind);
         impl Write for Broken {
@@ -376,8 +229,11 @@ mod tests {
                 Ok(())
             }
         }
-        let write =
-            |kind| Results::to(Box::new(Broken(kind)), Format::JsonLines).unwrap().write(&[row(false)]);
+        let write = |kind| {
+            let mut results = Results::to(Box::new(Broken(kind)), Format::JsonLines, false);
+            results.live = true;
+            results.write(&[row(false)])
+        };
         assert!(write(io::ErrorKind::BrokenPipe).unwrap().is_break());
         assert!(write(io::ErrorKind::StorageFull).unwrap_err().line().starts_with("cannot write results"));
     }
@@ -385,7 +241,7 @@ mod tests {
     #[test]
     fn names_without_a_known_extension_are_refused() {
         for name in ["results", "results.txt", "a.json"] {
-            assert!(Results::create(name, false).err().unwrap().is_usage(), "{name}");
+            assert!(Results::create(Path::new(name), false, false).err().unwrap().is_usage(), "{name}");
         }
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Time is counted in bins, and bins double their length when there are too many: a day takes the memory of a minute.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::canvas::Canvas;
@@ -11,6 +10,8 @@ use crate::expression::{COUNT, Distribution, Expression};
 use crate::frame::Image;
 use crate::geometry::{Point, Rect};
 use crate::overlay::colour;
+use crate::people::People;
+use crate::reader::Reading;
 
 /// More bins than this and each doubles its length.
 const MOST_BINS: usize = 960;
@@ -31,70 +32,75 @@ pub struct Segment {
     pub expression: Expression,
 }
 
-/// What every track expressed when.
+/// What everybody expressed when.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     bin: Duration,
     start: Option<Duration>,
-    tracks: BTreeMap<u64, Track>,
+    courses: Vec<Course>,
+    /// The places, in `courses`, of those who are there.
+    people: People<usize>,
 }
 
-/// The sums of distributions in each bin, and how many; from bin `first` on.
-#[derive(Debug, Clone, Default)]
-struct Track {
+/// What one person expressed: the sums of distributions in each bin, and how many; from bin `first` on.
+#[derive(Debug, Clone)]
+pub struct Course {
+    /// The number that the person's face had.
+    pub track: u64,
     first: usize,
     bins: Vec<([f32; COUNT], u32)>,
 }
 
 impl Default for Timeline {
     fn default() -> Self {
-        Self { bin: FIRST_BIN, start: None, tracks: BTreeMap::new() }
+        Self { bin: FIRST_BIN, start: None, courses: Vec::new(), people: People::default() }
     }
 }
 
 impl Timeline {
-    /// Notes what a track expresses at a time. Times come in order.
-    pub fn note(&mut self, track: u64, time: Duration, distribution: &Distribution) {
-        let start = *self.start.get_or_insert(time);
-        let passed = time.saturating_sub(start);
+    /// Notes what the faces of a reading express.
+    pub fn note(&mut self, reading: &Reading) {
+        let start = *self.start.get_or_insert(reading.frame.time);
+        let passed = reading.frame.time.saturating_sub(start);
         let mut bin = (passed.as_secs_f64() / self.bin.as_secs_f64()) as usize;
         while bin >= MOST_BINS {
             self.bin *= 2;
             bin /= 2;
-            self.tracks.values_mut().for_each(Track::halve);
+            self.courses.iter_mut().for_each(Course::halve);
         }
-        let track = self.tracks.entry(track).or_insert_with(|| Track { first: bin, bins: Vec::new() });
-        let slot = bin.saturating_sub(track.first);
-        if track.bins.len() <= slot {
-            track.bins.resize(slot + 1, ([0.0; COUNT], 0));
-        }
-        let (sum, count) = &mut track.bins[slot];
-        sum.iter_mut().zip(distribution.0).for_each(|(s, p)| *s += p);
-        *count += 1;
+        let Self { courses, people, .. } = self;
+        let faces = reading.faces.iter().map(|face| (face.face.track, face));
+        people.meet(&reading.frame, faces, |face, before| {
+            let place = before.map_or(courses.len(), |person| person.known);
+            if place == courses.len() {
+                courses.push(Course { track: face.face.track, first: bin, bins: Vec::new() });
+            }
+            courses[place].note(bin, face.smoothed);
+            place
+        });
     }
 
-    /// The tracks that were seen, by number.
-    pub fn tracks(&self) -> Vec<u64> {
-        self.tracks.keys().copied().collect()
+    /// The course of everybody who was seen, in the order in which they came.
+    pub fn courses(&self) -> &[Course] {
+        &self.courses
     }
 
     /// What prevails on a face, and when: means over two seconds, nothing shorter than one.
-    pub fn segments(&self, track: u64) -> Vec<Segment> {
-        let Some(track) = self.tracks.get(&track) else { return Vec::new() };
+    pub fn segments(&self, course: &Course) -> Vec<Segment> {
         let start = self.start.unwrap_or_default();
         let reach = (SHORTEST.as_secs_f64() / self.bin.as_secs_f64()).ceil() as usize;
         let mut segments: Vec<Segment> = Vec::new();
-        for (n, (_, count)) in track.bins.iter().enumerate() {
+        for (n, (_, count)) in course.bins.iter().enumerate() {
             if *count == 0 {
                 continue;
             }
-            let near = &track.bins[n.saturating_sub(reach)..(n + reach + 1).min(track.bins.len())];
+            let near = &course.bins[n.saturating_sub(reach)..(n + reach + 1).min(course.bins.len())];
             let sum = near.iter().fold([0.0; COUNT], |mut sum, (s, _)| {
                 sum.iter_mut().zip(s).for_each(|(a, b)| *a += b);
                 sum
             });
             let (expression, _) = Distribution(sum).top();
-            let from = start + self.bin * (track.first + n) as u32;
+            let from = start + self.bin * (course.first + n) as u32;
             let to = from + self.bin;
             match segments.last_mut() {
                 Some(last) if last.expression == expression && from.saturating_sub(last.to) < SHORTEST => {
@@ -116,11 +122,12 @@ impl Timeline {
         const GAP: f32 = 34.0;
         const TOP: f32 = 50.0;
         const LEFT: f32 = 20.0;
-        let mut shown: Vec<_> = self.tracks.iter().collect();
-        shown.sort_by_key(|(number, track)| (std::cmp::Reverse(track.seen()), **number));
+        // In the order in which they came, also where two were seen equally long.
+        let mut shown: Vec<_> = self.courses.iter().enumerate().collect();
+        shown.sort_by_key(|(place, course)| (std::cmp::Reverse(course.seen()), *place));
         let more = shown.len().saturating_sub(MOST_TRACKS);
         shown.truncate(MOST_TRACKS);
-        shown.sort_by_key(|(number, _)| **number);
+        shown.sort_by_key(|(place, _)| *place);
         let height = TOP + (PANEL + GAP) * shown.len().max(1) as f32 + 44.0;
         let mut image = Image::filled(WIDTH, height as usize, [255; 3]);
         let mut canvas = Canvas::on(&mut image);
@@ -133,18 +140,18 @@ impl Timeline {
             x += Canvas::text_width(expression.name(), 11.0) + 48.0;
         }
         let columns = WIDTH as f32 - 2.0 * LEFT;
-        let bins = self.tracks.values().map(|t| t.first + t.bins.len()).max().unwrap_or(1);
+        let bins = self.courses.iter().map(|c| c.first + c.bins.len()).max().unwrap_or(1);
         let wide = columns / bins as f32;
-        for (n, (number, track)) in shown.iter().enumerate() {
+        for (n, (_, course)) in shown.iter().enumerate() {
             let top = TOP + (PANEL + GAP) * n as f32 + GAP - 12.0;
             canvas.text(
-                &format!("face {number}: {}", words(&self.segments(**number))),
+                &format!("face {}: {}", course.track, words(&self.segments(course))),
                 Point::new(LEFT, top - 6.0),
                 11.0,
                 ink,
             )?;
             canvas.veil(Rect::new(LEFT, top, columns, PANEL), [225; 3], 0.4);
-            track.paint(&mut canvas, Rect::new(LEFT, top, wide, PANEL));
+            course.paint(&mut canvas, Rect::new(LEFT, top, wide, PANEL));
         }
         let bottom = TOP + (PANEL + GAP) * shown.len().max(1) as f32;
         let start = self.start.unwrap_or_default().as_secs_f64();
@@ -172,7 +179,18 @@ impl Timeline {
     }
 }
 
-impl Track {
+impl Course {
+    fn note(&mut self, bin: usize, distribution: Distribution) {
+        // Before the first, if times went back.
+        let slot = bin.saturating_sub(self.first);
+        if self.bins.len() <= slot {
+            self.bins.resize(slot + 1, ([0.0; COUNT], 0));
+        }
+        let (sum, count) = &mut self.bins[slot];
+        sum.iter_mut().zip(distribution.0).for_each(|(s, p)| *s += p);
+        *count += 1;
+    }
+
     /// Two bins become one.
     fn halve(&mut self) {
         let mut halved = vec![([0.0; COUNT], 0); (self.first % 2 + self.bins.len()).div_ceil(2)];
@@ -181,7 +199,7 @@ impl Track {
             to.iter_mut().zip(sum).for_each(|(a, b)| *a += b);
             *number += count;
         }
-        *self = Self { first: self.first / 2, bins: halved };
+        (self.first, self.bins) = (self.first / 2, halved);
     }
 
     fn seen(&self) -> u64 {
@@ -272,11 +290,31 @@ fn tick_length(span: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::face::{Face, Mesh};
+    use crate::frame::Frame;
+    use crate::geometry::Pose;
+    use crate::reader::ReadFace;
 
     fn sure(expression: Expression) -> Distribution {
         let mut p = [0.02; COUNT];
         p[expression as usize] = 1.0 - 0.02 * 7.0;
         Distribution(p)
+    }
+
+    fn reading(time: Duration, source: &str, expressions: &[(u64, Expression)]) -> Reading {
+        let faces = expressions.iter().map(|&(track, expression)| ReadFace {
+            face: Face {
+                track,
+                bounds: Rect::default(),
+                mesh: Mesh { points: vec![], depths: vec![], score: 1.0 },
+                pose: Pose::default(),
+            },
+            logits: [0.0; COUNT],
+            calibrated: Distribution([0.125; COUNT]),
+            smoothed: sure(expression),
+        });
+        let frame = Frame { image: Image::filled(1, 1, [0; 3]), source: source.into(), index: 0, time };
+        Reading { frame, faces: faces.collect(), whereabouts: vec![] }
     }
 
     fn sad_then_happy(seconds: u32, change: u32, rate: u32) -> Timeline {
@@ -289,15 +327,21 @@ mod tests {
                 s if s < change => Expression::Sadness,
                 _ => Expression::Happiness,
             };
-            timeline.note(1, time, &sure(now));
+            timeline.note(&reading(time, "a", &[(1, now)]));
         }
         timeline
+    }
+
+    /// What the only one who was seen expressed.
+    fn only(timeline: &Timeline) -> Vec<Segment> {
+        assert_eq!(timeline.courses().len(), 1);
+        timeline.segments(&timeline.courses()[0])
     }
 
     #[test]
     fn segments_say_what_prevailed_when() {
         for (seconds, change, rate) in [(20, 10, 24), (20, 10, 7), (7200, 3600, 5)] {
-            let segments = sad_then_happy(seconds, change, rate).segments(1);
+            let segments = only(&sad_then_happy(seconds, change, rate));
             let names: Vec<_> = segments.iter().map(|s| s.expression).collect();
             assert_eq!(names, [Expression::Sadness, Expression::Happiness], "{segments:?}");
             let at = segments[1].from.as_secs_f64();
@@ -308,8 +352,8 @@ mod tests {
     #[test]
     fn memory_does_not_grow_with_time() {
         let timeline = sad_then_happy(36_000, 9, 1);
-        assert!(timeline.tracks[&1].bins.len() <= MOST_BINS);
-        let noted: u64 = timeline.tracks[&1].seen();
+        assert!(timeline.courses[0].bins.len() <= MOST_BINS);
+        let noted: u64 = timeline.courses[0].seen();
         assert_eq!(noted, 36_000);
     }
 
@@ -323,8 +367,24 @@ mod tests {
     }
 
     #[test]
+    fn the_same_number_in_another_source_is_somebody_else() {
+        let mut timeline = Timeline::default();
+        for (source, expression) in [("a", Expression::Sadness), ("b", Expression::Happiness)] {
+            for n in 0..40 {
+                timeline.note(&reading(Duration::from_millis(n * 50), source, &[(1, expression)]));
+            }
+        }
+        let found: Vec<_> = timeline.courses().iter().map(|course| timeline.segments(course)).collect();
+        assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(
+            (found[0][0].expression, found[1][0].expression),
+            (Expression::Sadness, Expression::Happiness)
+        );
+    }
+
+    #[test]
     fn words_and_clock() {
-        assert_eq!(words(&sad_then_happy(40, 20, 24).segments(1)), "sadness 0:00-0:20, happiness 0:20-0:40");
+        assert_eq!(words(&only(&sad_then_happy(40, 20, 24))), "sadness 0:00-0:20, happiness 0:20-0:40");
         assert_eq!(clock(3725.0, 1.0), "1:02:05");
         assert_eq!(clock(9.96, 0.1), "0:10.0");
     }

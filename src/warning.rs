@@ -43,6 +43,18 @@ pub enum Warning {
         /// What was in the way.
         why: String,
     },
+    /// A file or data from a camera lack frames, because they could not be written as fast as they came.
+    TooSlow {
+        /// What could not keep up.
+        receiver: &'static str,
+        /// How many frames it lacks.
+        missed: u64,
+    },
+    /// A picture of what the window shows could not be written.
+    NoScreenshot {
+        /// What was in the way.
+        why: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -68,6 +80,13 @@ impl fmt::Display for Warning {
             Self::WithoutSound { output, why } => {
                 write!(f, "'{}' has no sound: {why}", output.display())
             }
+            Self::TooSlow { receiver, missed } => write!(
+                f,
+                "the {receiver} could not keep up with the camera and {} {missed} {}",
+                if receiver.ends_with('s') { "lack" } else { "lacks" },
+                if *missed == 1 { "frame" } else { "frames" }
+            ),
+            Self::NoScreenshot { why } => write!(f, "no picture of the window was written: {why}"),
         }
     }
 }

@@ -53,7 +53,7 @@ fn of_outputs() {
     let picture = lanet_live::frame::Image::filled(1, 1, [0; 3]);
     let mut errors: Vec<_> = ["old.jsonl", "folder.csv", "no/new.csv", "new.xml"]
         .iter()
-        .filter_map(|name| Results::create(&scratch.path(name).to_string_lossy(), false).err())
+        .filter_map(|name| Results::create(&scratch.path(name), false, false).err())
         .collect();
     errors.extend(images::write(&scratch.path("new.gif"), &picture, false).err());
     insta::assert_snapshot!(lines(&scratch, errors), @r"
@@ -147,6 +147,9 @@ mod capture {
             },
             Warning::WithoutFfmpeg { output: "b.mp4".into(), rate: 29.97 },
             Warning::WithoutSound { output: "b.mp4".into(), why: "it is lost".to_owned() },
+            Warning::TooSlow { receiver: "results", missed: 1 },
+            Warning::TooSlow { receiver: "output", missed: 17 },
+            Warning::NoScreenshot { why: "the disk is full".to_owned() },
         ];
         let lines = warnings.map(|warning| warning.to_string()).join("\n");
         insta::assert_snapshot!(lines, @r"
@@ -155,6 +158,9 @@ mod capture {
         'a.mp4' is cut short: only the first 37 frames could be read, 1.57 of 3.97 s
         'b.mp4' has no sound and exactly 29.97 frames a second, because the program ffmpeg was not found; install it to keep sound and time stamps
         'b.mp4' has no sound: it is lost
+        the results could not keep up with the camera and lack 1 frame
+        the output could not keep up with the camera and lacks 17 frames
+        no picture of the window was written: the disk is full
         ");
     }
 }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use lanet_live::results::{Results, Row};
+use lanet_live::columns::Row;
+use lanet_live::results::Results;
 
 use crate::scratch::Scratch;
 
@@ -19,15 +20,14 @@ fn a_file_appears_when_it_is_finished() {
         ("r.csv", "a.mp4,7,0.28,,,,,,,,,,,,,,,,,,,,\n"),
     ] {
         let path = scratch.path(name);
-        let target = path.to_str().unwrap();
-        let mut results = Results::create(target, false).unwrap();
+        let mut results = Results::create(&path, false, false).unwrap();
         assert!(results.write(&[row()]).unwrap().is_continue());
         assert!(!path.exists());
-        results.finish().unwrap();
+        assert_eq!(results.finish().unwrap().as_ref(), Some(&path));
         assert!(fs::read_to_string(&path).unwrap().ends_with(expected), "{name}");
 
-        assert!(Results::create(target, false).err().unwrap().line().contains("exists already"));
-        let mut dropped = Results::create(target, true).unwrap();
+        assert!(Results::create(&path, false, false).err().unwrap().line().contains("exists already"));
+        let mut dropped = Results::create(&path, true, false).unwrap();
         assert!(dropped.write(&[row(), row()]).unwrap().is_continue());
         drop(dropped);
         assert_eq!(fs::read_to_string(&path).unwrap().matches("a.mp4").count(), 1);

@@ -136,6 +136,11 @@ impl FaceFinder {
         })
     }
 
+    /// Looks for the faces of the frames to come in this way; the detector's range stays.
+    pub fn look(&mut self, options: Options) {
+        self.options = Options { range: self.options.range, ..options };
+    }
+
     /// The faces of the next frame. Another source, or a time before the last one, begins anew.
     ///
     /// # Errors

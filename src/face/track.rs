@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::landmarks::Region;
 use crate::geometry::{Point, Rect};
 
-/// How long a lost face keeps its number.
-const MEMORY: Duration = Duration::from_millis(1500);
+/// How long a face that is not seen keeps its number.
+pub const MEMORY: Duration = Duration::from_millis(1500);
 /// Rectangles that cover more than this of the smaller of them are of one face.
 const SAME_FACE: f32 = 0.6;
 /// How quickly a velocity follows new measurements, in seconds.

@@ -1,54 +1,66 @@
 //! What is said about a run: a summary, and how long each step took.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanet_live::flow::{Meter, Stream};
+use crossbeam::channel::{Receiver, Sender, bounded};
+use lanet_live::error::Result;
+use lanet_live::flow::Meter;
 use lanet_live::reader::Reading;
+use lanet_live::receivers;
 use lanet_live::timeline::{Timeline, words};
 use serde_json::json;
 
-use super::StatsFormat;
+use super::options::StatsFormat;
+use crate::commands::bar::Bar;
 
-/// Counts while the run goes on, and speaks when it is over.
-pub struct Report {
-    meters: Vec<Arc<Meter>>,
+/// What is counted while the run goes on.
+pub struct Tally {
+    bar: Bar,
     /// Whether numbers that are missing between two frames are frames that were dropped.
     live: bool,
+    /// Whether frames are read for the count alone.
+    needed: bool,
     dropped: u64,
     expected: Option<u64>,
     start: Instant,
     frames: u64,
     faces: u64,
-    tracks: BTreeSet<u64>,
     first: Option<Duration>,
     last: Duration,
     timeline: Timeline,
+    counted: Sender<Self>,
 }
 
-impl Report {
-    /// Begins to count what comes from `readings`.
-    pub fn new(readings: &Stream<Reading>, live: bool) -> Self {
-        Self {
-            meters: readings.meters(),
+impl Tally {
+    /// Counts nothing yet. When the last reading has been counted, it arrives at the other end of the channel.
+    pub fn new(live: bool, needed: bool, bar: Bar) -> (Self, Receiver<Self>) {
+        let (counted, arrives) = bounded(1);
+        let tally = Self {
+            bar,
             live,
+            needed,
             dropped: 0,
             expected: None,
             start: Instant::now(),
             frames: 0,
             faces: 0,
-            tracks: BTreeSet::new(),
             first: None,
             last: Duration::ZERO,
             timeline: Timeline::default(),
-        }
+            counted,
+        };
+        (tally, arrives)
     }
+}
 
-    /// Counts one reading.
-    pub fn note(&mut self, reading: &Reading) {
+impl receivers::Receiver for Tally {
+    fn take(&mut self, reading: &Arc<Reading>) -> Result<ControlFlow<()>> {
         self.frames += 1;
+        self.bar.reach(self.frames as usize);
         if self.live {
             let index = reading.frame.index;
             self.dropped += index.saturating_sub(self.expected.unwrap_or(index));
@@ -57,99 +69,103 @@ impl Report {
         self.faces += reading.faces.len() as u64;
         self.first.get_or_insert(reading.frame.time);
         self.last = reading.frame.time;
-        for face in &reading.faces {
-            self.tracks.insert(face.face.track);
-            self.timeline.note(face.face.track, reading.frame.time, &face.probabilities);
-        }
+        self.timeline.note(reading);
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// Times a step of the sink.
-    pub fn time<R>(&mut self, name: &'static str, work: impl FnOnce() -> R) -> R {
-        let found = self.meters.iter().position(|meter| meter.name() == name);
-        let place = found.unwrap_or_else(|| {
-            self.meters.push(Arc::new(Meter::new(name)));
-            self.meters.len() - 1
-        });
-        self.meters[place].time(work)
+    fn finish(self: Box<Self>) -> Result<Option<PathBuf>> {
+        self.bar.clear();
+        let counted = self.counted.clone();
+        // Whoever does not wait for it does not want it.
+        let _ = counted.send(*self);
+        Ok(None)
     }
 
-    /// How many frames were read.
-    pub fn frames(&self) -> u64 {
-        self.frames
+    fn is_needed(&self) -> bool {
+        self.needed
     }
+}
 
-    /// The expressions over time.
-    pub fn timeline(&self) -> &Timeline {
-        &self.timeline
+/// What is said when a run is over.
+pub struct Report {
+    tally: Tally,
+    meters: Vec<Arc<Meter>>,
+    seconds: f64,
+}
+
+impl Report {
+    /// A report of what was counted and measured, as of now.
+    pub fn new(tally: Tally, mut meters: Vec<Arc<Meter>>) -> Self {
+        // Counting is no step of the work.
+        meters.retain(|meter| meter.name() != "summary");
+        Self { seconds: tally.start.elapsed().as_secs_f64(), tally, meters }
     }
 
     /// What was seen and what was written, in a few lines.
-    pub fn summary(&self, written: &[String]) -> Vec<String> {
+    pub fn summary(&self, written: &[PathBuf]) -> Vec<String> {
         const MOST_FACES: usize = 5;
-        let seconds = self.start.elapsed().as_secs_f64();
-        let span = self.last.saturating_sub(self.first.unwrap_or_default()).as_secs_f64();
-        let people = self.tracks.len();
+        let Self { tally, seconds, .. } = self;
+        let span = tally.last.saturating_sub(tally.first.unwrap_or_default()).as_secs_f64();
+        let courses = tally.timeline.courses();
         let mut lines = vec![format!(
-            "read {} {} ({span:.1} s of video) in {seconds:.1} s, {:.1} frames/s: {people} {}",
-            self.frames,
-            plural(self.frames, "frame"),
-            self.frames as f64 / seconds,
-            plural(people as u64, "face"),
+            "read {} {} ({span:.1} s of video) in {seconds:.1} s, {:.1} frames/s: {} {}",
+            tally.frames,
+            plural(tally.frames, "frame"),
+            tally.frames as f64 / seconds,
+            courses.len(),
+            plural(courses.len() as u64, "face"),
         )];
         if span == 0.0 {
             // Independent pictures have no course of time.
             lines[0] = format!(
                 "read {} {} in {seconds:.1} s: {} {}",
-                self.frames,
-                plural(self.frames, "picture"),
-                self.faces,
-                plural(self.faces, "face")
+                tally.frames,
+                plural(tally.frames, "picture"),
+                tally.faces,
+                plural(tally.faces, "face")
             );
         } else {
-            for track in self.timeline.tracks().into_iter().take(MOST_FACES) {
-                lines.push(format!("face {track}: {}", words(&self.timeline.segments(track))));
+            for course in courses.iter().take(MOST_FACES) {
+                lines.push(format!("face {}: {}", course.track, words(&tally.timeline.segments(course))));
             }
-            if people > MOST_FACES {
-                lines.push(format!("and {} more faces", people - MOST_FACES));
+            if courses.len() > MOST_FACES {
+                lines.push(format!("and {} more faces", courses.len() - MOST_FACES));
             }
         }
         if !written.is_empty() {
-            lines.push(format!("wrote {}", written.join(", ")));
+            let names: Vec<_> = written.iter().map(|path| path.display().to_string()).collect();
+            lines.push(format!("wrote {}", names.join(", ")));
         }
         lines
     }
 
     /// How long each step took, what was dropped, and the memory.
     pub fn stats(&self, format: StatsFormat) -> String {
-        let seconds = self.start.elapsed().as_secs_f64();
-        let rate = self.frames as f64 / seconds.max(1e-9);
-        let dropped = self.dropped;
+        let Self { tally: Tally { frames, faces, dropped, .. }, meters, seconds } = self;
+        let rate = *frames as f64 / seconds.max(1e-9);
         let memory = peak_memory();
         let ms = |meter: &Meter, share| meter.quantile(share).as_secs_f64() * 1e3;
         match format {
             StatsFormat::Json => {
-                let stages: Vec<_> = self
-                    .meters
+                let stages: Vec<_> = meters
                     .iter()
                     .map(|m| json!({"name": m.name(), "count": m.count(), "median_ms": ms(m, 0.5), "p95_ms": ms(m, 0.95)}))
                     .collect();
                 json!({
-                    "frames": self.frames, "faces": self.faces, "dropped": dropped, "seconds": seconds,
+                    "frames": frames, "faces": faces, "dropped": dropped, "seconds": seconds,
                     "frames_per_second": rate, "peak_memory_bytes": memory, "stages": stages,
                 })
                 .to_string()
             }
             StatsFormat::Text => {
                 let mut text = String::from("step       median ms    p95 ms\n");
-                for meter in &self.meters {
+                for meter in meters {
                     let _ =
                         writeln!(text, "{:10} {:9.2} {:9.2}", meter.name(), ms(meter, 0.5), ms(meter, 0.95));
                 }
                 let _ = write!(
                     text,
-                    "{} frames, {dropped} dropped, {} faces, {rate:.1} frames/s, peak memory {}",
-                    self.frames,
-                    self.faces,
+                    "{frames} frames, {dropped} dropped, {faces} faces, {rate:.1} frames/s, peak memory {}",
                     memory.map_or("unknown".into(), |bytes| format!("{:.0} MB", bytes as f64 / 1e6)),
                 );
                 text

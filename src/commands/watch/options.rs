@@ -1,0 +1,111 @@
+//! What the main job is asked for.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use lanet_live::overlay::Style;
+
+/// As many faces as `--max-faces` allows.
+pub const MOST_FACES: u64 = 256;
+
+/// What goes in, what comes out, and how.
+#[derive(Debug, Default, Clone, Args)]
+pub struct Options {
+    /// Watch a camera: its number, its path (/dev/video0) or a part of its name
+    #[arg(long, value_name = "CAMERA", conflicts_with = "input")]
+    pub camera: Option<String>,
+    /// Read a video, a picture, a folder of pictures, a pattern such as 'photos/*.jpg', or an RTSP or HTTP address
+    #[arg(long, value_name = "INPUT")]
+    pub input: Option<OsString>,
+    /// Write what is seen with faces and expressions drawn on it: a video, or a folder for pictures
+    #[arg(long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// Write the readings: a .jsonl or .csv file, or - for JSON lines on standard output
+    #[arg(long, value_name = "PATH")]
+    pub results: Option<PathBuf>,
+    /// Add to the readings what is said of each frame alone, before it is smoothed
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub raw: Option<bool>,
+    /// Draw the expressions over time into a picture
+    #[arg(long, value_name = "PATH.png")]
+    pub timeline: Option<PathBuf>,
+    /// Stop after this many frames
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub frames: Option<u64>,
+    /// Begin at this time of the video
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub start: Option<f64>,
+    /// End at this time of the video
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub end: Option<f64>,
+    /// The expression model: a name (see 'lanet-live models') or a folder
+    #[arg(long, value_name = "NAME|DIR")]
+    pub model: Option<String>,
+    /// Compute on: auto, cpu, cuda:N or metal:N
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Read at most this many faces; those that are followed come first, then the surest [default: 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_FACES))]
+    pub max_faces: Option<u64>,
+    /// Open no window
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub no_window: Option<bool>,
+    /// Show the picture as in a mirror [default: only in the window of a camera]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub mirror: Option<bool>,
+    /// Smooth the probabilities of each face with this time constant; 0 = off [default: 0 for files, 0.3 for cameras]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub smoothing: Option<f64>,
+    /// Draw the points of the face mesh
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub landmarks: Option<bool>,
+    /// Make faces unrecognisable in the window and the output
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub blur: Option<bool>,
+    /// Replace files that exist
+    #[arg(short = 'y', long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub overwrite: Option<bool>,
+    /// Say at the end how long each step took, on standard error: text or json
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "text", value_name = "FORMAT")]
+    pub stats: Option<StatsFormat>,
+}
+
+/// How `--stats` speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StatsFormat {
+    Text,
+    Json,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(seconds),
+        _ => Err("a number of seconds, 0 or more, is needed".into()),
+    }
+}
+
+impl Options {
+    /// Whether they say what to watch.
+    pub fn has_input(&self) -> bool {
+        self.camera.is_some() || self.input.is_some()
+    }
+    /// Whether faces are to be hidden.
+    pub fn blur(&self) -> bool {
+        self.blur.unwrap_or(false)
+    }
+
+    /// Whether files that exist may be replaced.
+    pub fn overwrite(&self) -> bool {
+        self.overwrite.unwrap_or(false)
+    }
+
+    /// How pictures are drawn; `mirror` where the user does not say.
+    pub fn style(&self, mirror: bool) -> Style {
+        Style {
+            landmarks: self.landmarks.unwrap_or(false),
+            blur: self.blur(),
+            mirror: self.mirror.unwrap_or(mirror),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Where frames come from: a camera, a video, an address, or pictures.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam::channel::{RecvTimeoutError, bounded};
+use lanet_live::camera::Camera;
+use lanet_live::error::{Context, Error, Result};
+use lanet_live::flow::Delivery;
+use lanet_live::frame::Frame;
+use lanet_live::images::{self, Images, Input};
+use lanet_live::video;
+use lanet_live::warning::Warnings;
+
+use super::Stop;
+use super::options::Options;
+
+/// Where frames come from.
+pub struct Source {
+    pub frames: Box<dyn Iterator<Item = Result<Frame>> + Send>,
+    pub delivery: Delivery,
+    /// Whether the frames are independent pictures.
+    pub pictures: bool,
+    pub live: bool,
+    /// How many frames there are, if that is known.
+    pub count: Option<u64>,
+    /// Frames a second, if that is known.
+    pub rate: Option<f64>,
+    /// The files that are read: pictures, or the video whose sound an output may keep.
+    pub files: Vec<PathBuf>,
+    pub warnings: Warnings,
+}
+
+/// Opens what is to be watched; `None` if the user asks to stop meanwhile: a camera or a network may be silent for long.
+pub fn open(options: &Options, stop: &Stop) -> Result<Option<Source>> {
+    let (opened, answer) = bounded(1);
+    let (asked, until) = (options.clone(), stop.clone());
+    thread::Builder::new()
+        .name("open".into())
+        .spawn(move || opened.send(open_patiently(&asked, &until)))
+        .context("the system gives no thread")?;
+    loop {
+        match answer.recv_timeout(Duration::from_millis(20)) {
+            Ok(source) => return source.map(Some),
+            Err(RecvTimeoutError::Timeout) if stop.asked() => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::new("opening the input broke; this is a fault of the program"));
+            }
+        }
+    }
+}
+
+fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
+    if let Some(camera) = &options.camera {
+        for (given, name) in [(options.start.is_some(), "--start"), (options.end.is_some(), "--end")] {
+            if given {
+                return Err(Error::usage(format!("{name} does not go with a camera")).advice("use --frames"));
+            }
+        }
+        let camera = Camera::open(camera)?;
+        return Ok(Source {
+            rate: Some(camera.info().rate),
+            frames: Box::new(camera),
+            delivery: Delivery::Latest,
+            pictures: false,
+            live: true,
+            count: options.frames,
+            files: Vec::new(),
+            warnings: Warnings::default(),
+        });
+    }
+    let Some(input) = &options.input else {
+        return Err(Error::usage("there is nothing to watch").advice("give --camera 0 or --input FILE"));
+    };
+    let (start, end) = (options.start.unwrap_or(0.0), options.end);
+    if end.is_some_and(|end| end <= start) {
+        return Err(Error::usage("--end must be later than --start"));
+    }
+    let video = |video: video::Reader, file: Option<PathBuf>| {
+        let stop = stop.clone();
+        let video = video
+            .between(Duration::from_secs_f64(start), end.map(Duration::from_secs_f64))
+            .until(move || stop.asked());
+        let info = video.info().clone();
+        let live = file.is_none() && info.frames.is_none();
+        Source {
+            warnings: video.warnings(),
+            frames: Box::new(video),
+            delivery: if live { Delivery::Latest } else { Delivery::Every },
+            pictures: false,
+            live,
+            count: frames_between(options, &info),
+            rate: Some(info.rate),
+            files: file.into_iter().collect(),
+        }
+    };
+    Ok(match images::expand(input)? {
+        Input::Video(path) => video(video::Reader::open(&path)?, Some(path)),
+        Input::Address(address) => video(video::Reader::connect(&address)?, None),
+        Input::Images(paths) => {
+            let count = paths.len() as u64;
+            let images = Images::new(paths.clone());
+            Source {
+                warnings: images.warnings(),
+                frames: Box::new(images),
+                delivery: Delivery::Every,
+                pictures: true,
+                live: false,
+                count: Some(options.frames.map_or(count, |n| n.min(count))),
+                rate: None,
+                files: paths,
+            }
+        }
+    })
+}
+
+/// About how many frames of a video will be read.
+fn frames_between(options: &Options, info: &video::Info) -> Option<u64> {
+    let whole = info.frames?;
+    let at = |seconds: f64| ((seconds * info.rate).round() as u64).min(whole);
+    let between = options.end.map_or(whole, at).saturating_sub(options.start.map_or(0, at));
+    Some(options.frames.map_or(between, |n| n.min(between)))
+}

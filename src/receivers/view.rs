@@ -1,0 +1,209 @@
+//! The window: what is seen, with keys to change how. It stays on the main thread and takes its readings there.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{Next, Queue};
+use crate::error::Result;
+use crate::flow::Meter;
+use crate::images;
+use crate::overlay::{self, Style, banner};
+use crate::reader::Reading;
+use crate::warning::{Warning, Warnings};
+use crate::window::{Key, Window};
+
+/// How soon a key or an interrupt is seen.
+const GLANCE: Duration = Duration::from_millis(15);
+
+/// How readings come and are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Those of a camera, as they come.
+    Live,
+    /// The newest of a file that is read as fast as others can write.
+    Newest,
+    /// No faster than they were filmed.
+    Filmed,
+    /// Each stays until Space is pressed.
+    Pictures,
+}
+
+/// A window and how it shows readings.
+pub struct View {
+    window: Window,
+    look: Look,
+    pace: Pace,
+    shown: Option<Shown>,
+    /// When the first frame since the last pause was shown, and its time.
+    began: Option<(Instant, Duration)>,
+    /// Mean seconds between frames.
+    interval: f64,
+    meter: Arc<Meter>,
+    warnings: Warnings,
+}
+
+/// What is in the window.
+struct Shown {
+    reading: Arc<Reading>,
+    since: Instant,
+    /// When the next one may be shown.
+    until: Instant,
+}
+
+/// What keys change.
+#[derive(Debug)]
+struct Look {
+    style: Style,
+    paused: bool,
+    /// Whether faces are hidden, for those who look for them: whoever hides faces wants all of them found.
+    hiding: Arc<AtomicBool>,
+}
+
+/// What else a key asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Wish {
+    Close,
+    Screenshot,
+    Redraw,
+}
+
+impl Look {
+    fn press(&mut self, key: Key) -> Wish {
+        match key {
+            Key::Quit => return Wish::Close,
+            Key::Screenshot => return Wish::Screenshot,
+            Key::Pause => self.paused = !self.paused,
+            Key::Mirror => self.style.mirror = !self.style.mirror,
+            Key::Landmarks => self.style.landmarks = !self.style.landmarks,
+            Key::Blur => {
+                self.style.blur = !self.style.blur;
+                self.hiding.store(self.style.blur, Ordering::Relaxed);
+            }
+        }
+        Wish::Redraw
+    }
+}
+
+impl View {
+    /// Shows readings in a window. `hiding` is set while its user hides faces by a key.
+    pub fn new(window: Window, style: Style, pace: Pace, hiding: Arc<AtomicBool>) -> Self {
+        let look = Look { style, paused: false, hiding };
+        let (meter, warnings) = (Arc::new(Meter::new("view")), Warnings::default());
+        Self { window, look, pace, shown: None, began: None, interval: 0.0, meter, warnings }
+    }
+
+    /// How long it takes to draw and to show a reading.
+    pub fn meter(&self) -> Arc<Meter> {
+        self.meter.clone()
+    }
+
+    /// What could not be done as asked.
+    pub fn warnings(&self) -> Warnings {
+        self.warnings.clone()
+    }
+
+    /// Shows readings until they end, the user closes the window, or `stop` says so.
+    ///
+    /// # Errors
+    /// A window that the system takes away.
+    pub fn run(mut self, readings: Queue, stop: impl Fn() -> bool) -> Result<()> {
+        while !stop() {
+            let wait = self.wait();
+            if wait.is_zero() {
+                match readings.next_within(GLANCE) {
+                    Next::Reading(reading) => self.show(reading)?,
+                    Next::Nothing => {}
+                    Next::End => break,
+                }
+            }
+            let Some(key) = self.window.key(wait)? else { continue };
+            match self.look.press(key) {
+                Wish::Close => break,
+                Wish::Redraw => self.draw()?,
+                Wish::Screenshot => self.screenshot(),
+            }
+            if self.look.paused {
+                self.began = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long keys are waited for before the next reading may be shown.
+    fn wait(&self) -> Duration {
+        match &self.shown {
+            Some(_) if self.look.paused => GLANCE,
+            Some(shown) => shown.until.saturating_duration_since(Instant::now()).min(GLANCE),
+            None => Duration::ZERO,
+        }
+    }
+
+    fn show(&mut self, reading: Arc<Reading>) -> Result<()> {
+        let (now, time) = (Instant::now(), reading.frame.time);
+        if let Some(before) = &self.shown {
+            let passed = (now - before.since).as_secs_f64();
+            self.interval = if self.interval == 0.0 { passed } else { self.interval * 0.9 + passed * 0.1 };
+        }
+        let (start, first) = *self.began.get_or_insert((now, time));
+        let until = match self.pace {
+            Pace::Filmed => start + time.saturating_sub(first),
+            Pace::Live | Pace::Newest | Pace::Pictures => now,
+        };
+        self.look.paused = self.pace == Pace::Pictures;
+        self.shown = Some(Shown { reading, since: now, until });
+        let meter = self.meter.clone();
+        meter.time(|| self.draw())
+    }
+
+    fn draw(&mut self) -> Result<()> {
+        let Some(Shown { reading, .. }) = &self.shown else { return Ok(()) };
+        let mut image = overlay::draw(reading, self.look.style)?;
+        let state = match (self.look.paused, self.pace) {
+            (true, Pace::Pictures) => "SPACE next, Q quit".to_owned(),
+            (true, _) => "PAUSED".to_owned(),
+            (false, Pace::Live) => format!("LIVE {:.0} frames/s", 1.0 / self.interval.max(1e-3)),
+            (false, _) => format!("{:.1} s", reading.frame.time.as_secs_f64()),
+        };
+        banner(&mut image, &state)?;
+        self.window.show(&image)
+    }
+
+    /// Writes what is shown, without the banner; the run goes on also where no picture can be written.
+    fn screenshot(&self) {
+        let Some(Shown { reading, .. }) = &self.shown else { return };
+        let written = overlay::draw(reading, self.look.style)
+            .and_then(|image| images::write(&free_name(reading.frame.index), &image, false));
+        if let Err(error) = written {
+            self.warnings.add(Warning::NoScreenshot { why: error.line() });
+        }
+    }
+}
+
+/// A name in this folder that no file has.
+fn free_name(frame: u64) -> PathBuf {
+    let name = |n: u32| match n {
+        1 => PathBuf::from(format!("lanet-live-{frame:06}.png")),
+        n => PathBuf::from(format!("lanet-live-{frame:06}-{n}.png")),
+    };
+    (1..).map(name).find(|name| !name.exists()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_hides_faces_by_a_key_wants_all_of_them_found() {
+        let hiding = Arc::new(AtomicBool::new(false));
+        let mut look = Look { style: Style::default(), paused: false, hiding: hiding.clone() };
+        for wanted in [true, false] {
+            assert_eq!(look.press(Key::Blur), Wish::Redraw);
+            assert_eq!((look.style.blur, hiding.load(Ordering::Relaxed)), (wanted, wanted));
+        }
+        assert_eq!((look.press(Key::Quit), look.press(Key::Screenshot)), (Wish::Close, Wish::Screenshot));
+        look.press(Key::Pause);
+        assert!(look.paused);
+    }
+}
