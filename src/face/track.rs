@@ -1,8 +1,8 @@
 //! Who is who from frame to frame: numbers for faces by where they are and how they move.
 //!
 //! It knows rectangles and times only. A track is *held* while a face is followed, *lost* after it was not seen, and
-//! forgotten when it stays lost for a second and a half; a face that appears where a lost one is expected, of about
-//! its size, has its number. Greedy matching by distance and a decaying velocity; no appearance.
+//! forgotten when it stays lost for a second and a half, or when nothing at all was seen for as long and far longer than
+//! frames are usually apart; a face that appears where a lost one is expected, of about its size, has its number. Greedy matching by distance and a decaying velocity; no appearance.
 
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use crate::geometry::{Point, Rect};
 
 /// How long a face that is not seen keeps its number.
 pub const MEMORY: Duration = Duration::from_millis(1500);
+/// A pause of more than so many usual steps between frames is one in which nobody knows who has gone and come.
+const PAUSE: u32 = 3;
 /// Rectangles that cover more than this of the smaller of them are of one face.
 const SAME_FACE: f32 = 0.6;
 /// How quickly a velocity follows new measurements, in seconds.
@@ -49,6 +51,9 @@ pub struct Tracker {
     /// In the order of their numbers.
     tracks: Vec<Track>,
     numbers: u64,
+    /// The time of the frame before, and how long after its own predecessor it came.
+    last: Option<Duration>,
+    step: Option<Duration>,
 }
 
 impl Tracker {
@@ -65,6 +70,13 @@ impl Tracker {
     /// Takes what was seen of each held face, in the order of [`Tracker::expected`], and says which ones are still
     /// held. Of two that have come to the same face, the one that was expected there keeps it.
     pub fn follow(&mut self, now: Duration, sightings: &[Option<Sighting>]) -> Vec<bool> {
+        let step = self.last.map(|last| now.saturating_sub(last));
+        if let (Some(pause), Some(usual)) = (step, self.step)
+            && pause > MEMORY.max(usual * PAUSE)
+        {
+            self.tracks.clear();
+        }
+        (self.last, self.step) = (Some(now), step);
         self.tracks.retain(|track| track.held || now.saturating_sub(track.seen) <= MEMORY);
         let held: Vec<usize> = (0..self.tracks.len()).filter(|&n| self.tracks[n].held).collect();
         let mut seen: Vec<Option<Sighting>> =
@@ -243,6 +255,25 @@ mod tests {
             |frames: f32| move |n: f32| (n < 10.0 || n >= 10.0 + frames).then_some(Point::new(100.0, 100.0));
         assert_eq!(numbers(&[&gone(40.0)], 60)[59], [Some(1)]);
         assert_eq!(numbers(&[&gone(60.0)], 80)[79], [Some(2)]);
+    }
+
+    #[test]
+    fn a_long_pause_ends_what_is_held_and_slow_frames_do_not() {
+        let follow = |times: &[f32]| {
+            let mut tracker = Tracker::default();
+            for &time in times {
+                let now = Duration::from_secs_f32(time);
+                let seen: Vec<_> = tracker.expected(now).iter().map(|_| Some(at(100.0, 100.0))).collect();
+                tracker.follow(now, &seen);
+                tracker.adopt(now, &[at(100.0, 100.0)]);
+            }
+            tracker.expected(Duration::ZERO).iter().map(|(number, _)| *number).collect::<Vec<_>>()
+        };
+        // A laptop that slept, a stream that stood still.
+        assert_eq!(follow(&[0.0, 0.1, 0.2, 60.0]), [2]);
+        // A stutter; a picture every five seconds, one of which is missing.
+        assert_eq!(follow(&[0.0, 0.1, 0.2, 1.6]), [1]);
+        assert_eq!(follow(&[0.0, 5.0, 10.0, 20.0]), [1]);
     }
 
     #[test]
