@@ -33,8 +33,11 @@ pub struct Results {
     live: bool,
     name: String,
     part: Option<Part>,
-    /// Rows that are not written yet.
+    /// Lines that are not written yet, and where each of them ends in the file.
     waiting: Vec<u8>,
+    ends: Vec<u64>,
+    /// How many bytes are written.
+    written: u64,
 }
 
 impl Results {
@@ -65,7 +68,9 @@ impl Results {
     pub fn to(writer: Box<dyn Write + Send>, format: Format, raw: bool) -> Self {
         let name = "standard output".to_owned();
         let waiting = Vec::with_capacity(CHUNK + CHUNK / 4);
-        let mut results = Self { to: writer, format, raw, live: false, name, part: None, waiting };
+        let (part, ends) = (None, Vec::new());
+        let mut results =
+            Self { to: writer, format, raw, live: false, name, part, waiting, ends, written: 0 };
         if format == Format::Csv {
             // Memory takes every line.
             let _ = results.line(columns(raw).iter().map(|column| column.name));
@@ -77,7 +82,7 @@ impl Results {
     /// which is no failure.
     ///
     /// # Errors
-    /// A full disk, for example.
+    /// A full disk, for example. What there is of the file in whole lines is kept then, and the error says where.
     pub fn write(&mut self, rows: &[Row]) -> Result<ControlFlow<()>> {
         for row in rows {
             match self.format {
@@ -87,6 +92,7 @@ impl Results {
                 }
                 Format::Csv => self.line(columns(self.raw).iter().map(|column| cell(column.value(row))))?,
             }
+            self.ends.push(self.written + self.waiting.len() as u64);
         }
         if self.live || self.waiting.len() > CHUNK { self.send() } else { Ok(ControlFlow::Continue(())) }
     }
@@ -118,12 +124,33 @@ impl Results {
 
     fn send(&mut self) -> Result<ControlFlow<()>> {
         let sent = self.to.write_all(&self.waiting).and_then(|()| self.to.flush());
-        self.waiting.clear();
         match sent {
-            Ok(()) => Ok(ControlFlow::Continue(())),
+            Ok(()) => {
+                self.written += self.waiting.len() as u64;
+                self.waiting.clear();
+                self.ends.clear();
+                Ok(ControlFlow::Continue(()))
+            }
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
-            Err(error) => Err(Error::new(format!("cannot write results to '{}'", self.name)).because(error)),
+            Err(cause) => {
+                let error = Error::new(format!("cannot write results to '{}'", self.name)).because(cause);
+                Err(match self.part.take().and_then(|part| self.keep(part)) {
+                    Some(kept) => {
+                        error.advice(format!("the lines until then are kept as '{}'", kept.display()))
+                    }
+                    None => error.advice("check that the disk is not full"),
+                })
+            }
         }
+    }
+
+    /// Keeps the whole lines of a file that cannot be finished, if there are any.
+    fn keep(&self, part: Part) -> Option<PathBuf> {
+        let file = File::options().write(true).open(part.path()).ok()?;
+        let length = file.metadata().ok()?.len();
+        let whole = self.ends.iter().copied().filter(|end| *end <= length).max().unwrap_or(self.written);
+        file.set_len(whole).ok()?;
+        (whole > 0).then(|| part.keep())
     }
 }
 
