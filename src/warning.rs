@@ -29,6 +29,20 @@ pub enum Warning {
         /// When it should end.
         end: Duration,
     },
+    /// Some frames of a video could not be decoded, or not wholly.
+    Damaged {
+        /// The file.
+        source: PathBuf,
+        /// How many.
+        count: u64,
+    },
+    /// A live stream was ended by its sender.
+    StreamEnded {
+        /// The address.
+        source: PathBuf,
+        /// How many frames it sent.
+        frames: u64,
+    },
     /// The video was written without ffmpeg: no sound, and all frames equally far apart.
     WithoutFfmpeg {
         /// The file.
@@ -71,6 +85,12 @@ impl fmt::Display for Warning {
                 reached.as_secs_f64(),
                 end.as_secs_f64()
             ),
+            Self::Damaged { source, count } => {
+                write!(f, "'{}' is damaged: {count} of its frames are missing or not whole", source.display())
+            }
+            Self::StreamEnded { source, frames } => {
+                write!(f, "'{}' has ended after {frames} frames", source.display())
+            }
             Self::WithoutFfmpeg { output, rate } => write!(
                 f,
                 "'{}' has no sound and exactly {rate:.2} frames a second, because the program ffmpeg was not found; \

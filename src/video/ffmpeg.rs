@@ -1,16 +1,18 @@
 //! The program ffmpeg as an encoder: frames go in through a pipe.
 
-use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::thread::{self, JoinHandle};
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
+use super::address::file_address;
 use super::matroska;
-use super::probe::file_address;
-use crate::error::{Context, Error, Result};
+use super::process::Running;
+use crate::error::Result;
 use crate::frame::Image;
-use crate::part::Part;
+
+/// How long ffmpeg may do nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An installed ffmpeg and what it can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,31 @@ pub struct Ffmpeg {
     codec: Codec,
     /// `-vsync` before version 5.1, `-fps_mode` since.
     fps_mode: &'static str,
+    /// How long it may do nothing.
+    patience: Duration,
+}
+
+/// Ticks a second of the clock that time stamps are written by. At most 65535, which is as many as MPEG-4 takes; and a
+/// gap between frames may last 2^31 ticks, ten hours at 60000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Clock(pub(super) i32);
+
+/// What players shall know of the pictures.
+pub(super) struct Look<'a> {
+    /// Nominal frames a second.
+    pub(super) rate: f64,
+    /// The names of the matrix, primaries and transfer of the colours.
+    pub(super) colours: [Option<&'a str>; 3],
+}
+
+/// The sound that belongs to pictures.
+pub(super) struct Sound<'a> {
+    pub(super) source: &'a Path,
+    pub(super) codecs: &'a [&'static str],
+    /// Where in the source it begins.
+    pub(super) start: Duration,
+    /// Where it ends; `None` is the end of the source.
+    pub(super) stop: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,30 +63,34 @@ impl Ffmpeg {
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let codec = if encoders.contains(" libx264 ") { Codec::H264 } else { Codec::Mpeg4 };
         let fps_mode = if is_older_than_5_1(&banner) { "-vsync" } else { "-fps_mode" };
-        output.status.success().then(|| Self { program: program.to_owned(), codec, fps_mode })
+        output.status.success().then(|| Self {
+            program: program.to_owned(),
+            codec,
+            fps_mode,
+            patience: PATIENCE,
+        })
     }
 
-    /// Starts to encode frames of the size of `image` into `output`. `rate` is nominal; `colours` are the names of
-    /// the matrix, primaries and transfer that players shall assume.
-    pub(super) fn encode(
-        &self,
-        image: &Image,
-        rate: f64,
-        colours: &[Option<String>; 3],
-        output: &Path,
-    ) -> Result<Pipe> {
+    /// How long the program may do nothing before it is stopped and given up; a minute, if nothing is said.
+    pub fn waiting(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Starts to encode frames of the size of `image` into `output`, which can be played at any time up to the last
+    /// second, even if the program dies. Frames go in by [`write_frame`](matroska::write_frame).
+    pub(super) fn encode(&self, image: &Image, clock: Clock, look: &Look, output: &Path) -> Result<Running> {
         let mut command = self.command();
         command.args(["-f", "matroska", "-i", "pipe:0", self.fps_mode, "passthrough"]);
-        command.args(["-enc_time_base", "1:1000000", "-pix_fmt", "yuv420p"]);
+        command.args(["-enc_time_base", &format!("1:{}", clock.0), "-pix_fmt", "yuv420p"]);
         // Half of the cores are left to those who make the frames.
         let cores = thread::available_parallelism().map_or(1, usize::from);
         command.args(["-threads", &(cores / 2).clamp(1, 8).to_string()]);
         match self.codec {
             Codec::H264 => {
                 command.args(["-c:v", "libx264", "-preset", "veryfast", "-crf", "18"]);
-                let known = ["colormatrix", "colorprim", "transfer"].into_iter().zip(colours);
+                let known = ["colormatrix", "colorprim", "transfer"].into_iter().zip(look.colours);
                 let said: Vec<String> =
-                    known.filter_map(|(key, name)| Some(format!("{key}={}", name.as_ref()?))).collect();
+                    known.filter_map(|(key, name)| Some(format!("{key}={}", name?))).collect();
                 if !said.is_empty() {
                     command.args(["-x264-params", &said.join(":")]);
                 }
@@ -68,73 +99,56 @@ impl Ffmpeg {
                 command.args(["-c:v", "mpeg4", "-q:v", "3"]);
             }
         }
-        let mut child = command
-            .args(["-movflags", "+faststart", "-y"])
-            .arg(file_address(output))
-            .stdin(Stdio::piped())
-            .spawn()
-            .context("the program ffmpeg does not start")?;
-        let complaints = child.stderr.take().map(|stderr| {
-            thread::spawn(move || {
-                let lines = BufReader::new(stderr).lines().map_while(io::Result::ok);
-                lines.filter(|line| !line.trim().is_empty()).last()
-            })
-        });
-        let frames = child.stdin.take();
-        let mut pipe = Pipe { child, frames, complaints };
-        let frame_time = Duration::from_secs_f64(1.0 / rate);
-        pipe.send(|to| matroska::write_header(to, image.width(), image.height(), frame_time))?;
-        Ok(pipe)
+        command.args(["-xerror", "-flush_packets", "1", "-f", format_of(output)]);
+        command.args(["-movflags", "+delay_moov+default_base_moof", "-frag_duration", "1000000", "-y"]);
+        command.arg(file_address(output)).stdin(Stdio::piped());
+        let mut running = Running::start(command, self.patience)?;
+        let frame_time = Duration::from_secs_f64(1.0 / look.rate);
+        running.send(|to| matroska::write_header(to, image.width(), image.height(), frame_time))?;
+        Ok(running)
     }
 
-    /// Puts the pictures of one file and the sound of another, from `start` to `stop`, into `output`. Sound is
-    /// copied as it is where that kind of file can hold it.
-    pub(super) fn add_sound(
+    /// Puts `pictures` into `output`, `late` after its beginning, and `sound` beside them. Sound is copied as it is
+    /// where that kind of file can hold it.
+    pub(super) fn join(
         &self,
         pictures: &Path,
-        source: &Path,
-        codecs: &[String],
-        start: Duration,
-        stop: Option<Duration>,
-        output: &Part,
+        late: Duration,
+        sound: Option<&Sound>,
+        output: &Path,
     ) -> Result<()> {
         let mut command = self.command();
-        command.arg("-i").arg(file_address(pictures));
-        if !start.is_zero() {
-            command.args(["-ss", &seconds(start)]);
-        }
-        if let Some(stop) = stop {
-            command.args(["-to", &seconds(stop)]);
-        }
-        command.arg("-i").arg(file_address(source)).args(["-map", "0:v:0", "-map", "1:a", "-c:v", "copy"]);
-        if codecs.iter().all(|codec| can_hold(output.path(), codec)) {
-            command.args(["-c:a", "copy"]);
-            if !start.is_zero() {
-                // Packets from before the start would move everything to a later time.
-                command.args(["-copypriorss:a", "0"]);
+        command.args(["-itsoffset", &seconds(late), "-i"]).arg(file_address(pictures));
+        if let Some(sound) = sound {
+            if !sound.start.is_zero() {
+                command.args(["-ss", &seconds(sound.start)]);
             }
-        } else {
-            command.args(["-c:a", "aac", "-b:a", "192k"]);
+            if let Some(stop) = sound.stop {
+                command.args(["-to", &seconds(stop)]);
+            }
+            command.arg("-i").arg(file_address(sound.source));
         }
-        let output = command
-            .args(["-movflags", "+faststart", "-y"])
-            .arg(file_address(output.path()))
-            .stdin(Stdio::null())
-            .output()
-            .context("the program ffmpeg does not start")?;
-        if output.status.success() {
-            return Ok(());
+        command.args(["-map", "0:v:0", "-c:v", "copy"]);
+        if let Some(sound) = sound {
+            command.args(["-map", "1:a"]);
+            if sound.codecs.iter().all(|codec| can_hold(output, codec)) {
+                command.args(["-c:a", "copy"]);
+                if !sound.start.is_zero() {
+                    // Packets from before the start would move everything to a later time.
+                    command.args(["-copypriorss:a", "0"]);
+                }
+            } else {
+                command.args(["-c:a", "aac", "-b:a", "192k"]);
+            }
         }
-        let complaints = String::from_utf8_lossy(&output.stderr);
-        Err(failure(complaints.lines().last()))
+        command.args(["-xerror", "-f", format_of(output)]);
+        command.args(["-movflags", "+faststart", "-y"]).arg(file_address(output)).stdin(Stdio::null());
+        Running::start(command, self.patience)?.finish(output)
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(["-nostdin", "-hide_banner", "-v", "error"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.args(["-nostdin", "-hide_banner", "-v", "error"]);
         // In a group of its own it does not get the Ctrl-C that is meant for this program, which
         // completes the file then.
         #[cfg(unix)]
@@ -145,58 +159,12 @@ impl Ffmpeg {
     }
 }
 
-/// A running ffmpeg. Dropped before [`Pipe::finish`], it is stopped.
-pub(super) struct Pipe {
-    child: Child,
-    frames: Option<ChildStdin>,
-    /// Gives ffmpeg's last line of complaint when it has ended.
-    complaints: Option<JoinHandle<Option<String>>>,
-}
-
-impl Pipe {
-    /// Sends one frame.
-    pub(super) fn write(&mut self, image: &Image, time: Duration) -> Result<()> {
-        self.send(|to| matroska::write_frame(to, image.pixels(), time))
-    }
-
-    /// Waits until everything is encoded.
-    pub(super) fn finish(mut self) -> Result<()> {
-        drop(self.frames.take());
-        let status = self.child.wait().context("the program ffmpeg is lost")?;
-        if status.success() { Ok(()) } else { Err(self.failure()) }
-    }
-
-    fn send(&mut self, write: impl FnOnce(&mut ChildStdin) -> io::Result<()>) -> Result<()> {
-        match self.frames.as_mut().map(write) {
-            Some(Ok(())) => Ok(()),
-            _ => {
-                drop(self.frames.take());
-                // It has closed its end, so it is about to leave; if it is not, it is told to.
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                Err(self.failure())
-            }
-        }
-    }
-
-    fn failure(&mut self) -> Error {
-        let last_line = self.complaints.take().and_then(|complaints| complaints.join().ok()).flatten();
-        failure(last_line.as_deref())
-    }
-}
-
-impl Drop for Pipe {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn failure(last_line: Option<&str>) -> Error {
-    let error = Error::new("the program ffmpeg stopped").advice("check that the disk is not full");
-    match last_line {
-        Some(line) => error.because(line),
-        None => error,
+/// FFmpeg's name for the kind of file. It would take `.m4v` for one that holds next to no kind of sound.
+fn format_of(path: &Path) -> &'static str {
+    match path.extension().map(|e| e.to_string_lossy().to_lowercase()).as_deref() {
+        Some("mkv") => "matroska",
+        Some("mov") => "mov",
+        _ => "mp4",
     }
 }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// An EBML element's length when it is not known yet.
 const OPEN: [u8; 8] = [0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
 
+/// The most bytes of a frame: FFmpeg reads no larger element than 256 MiB.
+pub const LARGEST_FRAME: usize = (256 << 20) - 4;
+
 /// Nanoseconds to a tick: time stamps are whole microseconds.
 const TICK_NS: u64 = 1_000;
 

@@ -1,85 +1,100 @@
 //! Frames out of a video file or address, upright, with the numbers and time stamps that they have there.
 
-use std::collections::VecDeque;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use opencv::core::{Mat, MatTraitConst, MatTraitConstManual, Vector, get_version_string};
-use opencv::videoio::{
-    CAP_FFMPEG, CAP_PROP_FPS, CAP_PROP_FRAME_COUNT, CAP_PROP_FRAME_HEIGHT, CAP_PROP_FRAME_WIDTH,
-    CAP_PROP_OPEN_TIMEOUT_MSEC, CAP_PROP_ORIENTATION_AUTO, CAP_PROP_ORIENTATION_META, CAP_PROP_POS_MSEC,
-    CAP_PROP_READ_TIMEOUT_MSEC, VideoCapture, VideoCaptureTrait, VideoCaptureTraitConst,
-};
+use ffmpeg_next::{Error as Failure, decoder, frame};
 
-use super::probe::{Probe, file_address, frames_after, probe};
+use super::address::without_secrets;
+use super::picture::Painter;
+use super::source::{Patience, Source};
 use crate::error::{Error, Result};
-use crate::frame::{Frame, Image};
+use crate::frame::Frame;
 use crate::warning::{Warning, Warnings};
 
 /// How long an address may take to answer, and then to send the next frame.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Frames a second where a file does not say.
-const USUAL_RATE: f64 = 25.0;
+/// How many errors in a row a decoder may report of one packet.
+const MOST_ERRORS: u32 = 100;
 
 /// What is known of a video before its frames are read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Info {
-    /// Pixels to a row, upright.
+    /// Pixels to a row, upright and square.
     pub width: usize,
-    /// Rows, upright.
+    /// Rows, upright and square.
     pub height: usize,
     /// Nominal frames a second; the frames' own time stamps may say otherwise.
     pub rate: f64,
-    /// How many frames the index promises, or an estimate; addresses do not say.
+    /// How many frames the index promises, or an estimate; live streams do not say.
     pub frames: Option<u64>,
-    /// When the video ends, counted from the start of the file; addresses do not say.
+    /// When the video ends, counted from the start of the file; live streams do not say.
     pub end: Option<Duration>,
 }
 
 /// The frames of a video. Times count from the start of the file, as players show them.
 pub struct Reader {
-    capture: VideoCapture,
-    decoded: Mat,
+    video: Source,
+    decoder: decoder::Video,
+    decoded: frame::Video,
+    painter: Painter,
     source: Arc<str>,
     path: Option<PathBuf>,
+    live: Option<Live>,
     info: Info,
-    probe: Probe,
-    /// Quarters of a turn clockwise that make a frame upright.
-    turn: u32,
     start: Duration,
     stop: Option<Duration>,
-    unwanted: Box<dyn Fn() -> bool + Send>,
+    /// How many frames lie before the start, after a jump to it.
+    jumped: Option<u64>,
     next: u64,
     last: Option<Duration>,
-    /// Times of frames to come, once OpenCV gives none any more.
-    due: Option<VecDeque<Duration>>,
     given: u64,
+    damaged: u64,
+    begun: bool,
     ended: bool,
     warnings: Warnings,
+}
+
+/// What a live stream has besides: times count from its first frame, over all connections.
+struct Live {
+    address: String,
+    /// How long to try to connect again.
+    reconnect: Duration,
+    /// When the first frame of all came.
+    began: Option<Instant>,
+    /// The stamp of the first frame of this connection, and when it came, counted from the first of all.
+    connected: Option<(Duration, Duration)>,
+}
+
+/// Why there is no further frame for now.
+enum Lost {
+    Ended,
+    Silent,
+    Failed(Failure),
 }
 
 impl Reader {
     /// Opens a file.
     ///
     /// # Errors
-    /// A file that is missing, empty, not a video, or damaged so that nothing can be read.
+    /// A file that is missing, empty, not a video, or damaged so that nothing can be read; a pipe into which nobody
+    /// writes for ten seconds.
     pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let length = File::open(path).and_then(|file| file.metadata()).map_err(|cause| {
-            Error::new(format!("cannot open '{shown}'")).because(cause).advice("check the name")
-        })?;
-        if length.len() == 0 {
+        let file = open(path)?;
+        if file.metadata().is_ok_and(|data| data.is_file() && data.len() == 0) {
             return Err(Error::new(format!("'{shown}' is empty")).advice("copy or download it again"));
         }
-        let capture = open(&file_address(path)).ok_or_else(|| {
-            Error::new(format!("'{shown}' cannot be read as a video"))
-                .advice("check that it is a whole video file and that a player shows it")
-        })?;
-        Self::new(capture, path.to_string_lossy().into(), Some(path), probe(path).unwrap_or_default())
+        Source::open(path, file)
+            .and_then(|video| Self::new(video, path.to_string_lossy().into(), Some(path), None))
+            .ok_or_else(|| {
+                Error::new(format!("'{shown}' cannot be read as a video"))
+                    .advice("check that it is a whole video file and that a player shows it")
+            })
     }
 
     /// Opens an address (RTSP, HTTP), waiting at most ten seconds for an answer and for each frame.
@@ -87,46 +102,49 @@ impl Reader {
     /// # Errors
     /// An address that does not answer with video.
     pub fn connect(address: &str) -> Result<Self> {
-        let capture = open(OsStr::new(address)).ok_or_else(|| {
-            Error::new(format!("'{}' gives no video", without_password(address)))
-                .advice("check the address, the network and the password")
-        })?;
-        Self::new(capture, without_password(address).into(), None, Probe::default())
+        let shown = without_secrets(address);
+        let live =
+            Live { address: address.to_owned(), reconnect: Duration::ZERO, began: None, connected: None };
+        Source::connect(address, Arc::new(Patience::default()), TIMEOUT)
+            .and_then(|video| Self::new(video, shown.as_str().into(), None, Some(live)))
+            .ok_or_else(|| {
+                Error::new(format!("'{shown}' gives no video"))
+                    .advice("check the address, the network and the password")
+            })
     }
 
-    fn new(mut capture: VideoCapture, source: Arc<str>, path: Option<&Path>, probe: Probe) -> Result<Self> {
-        // OpenCV would turn some videos the wrong way, so it turns none.
-        let turning_is_off = capture.set(CAP_PROP_ORIENTATION_AUTO, 0.0).unwrap_or(false);
-        let get = |property| capture.get(property).unwrap_or(0.0);
-        let turn = if turning_is_off { quarters_clockwise(get(CAP_PROP_ORIENTATION_META)) } else { 0 };
-        let (mut width, mut height) =
-            (get(CAP_PROP_FRAME_WIDTH) as usize, get(CAP_PROP_FRAME_HEIGHT) as usize);
-        if turn % 2 == 1 {
-            std::mem::swap(&mut width, &mut height);
-        }
-        let rate = Some(get(CAP_PROP_FPS)).filter(|rate| (0.1..=1000.0).contains(rate)).unwrap_or(USUAL_RATE);
+    fn new(video: Source, source: Arc<str>, path: Option<&Path>, live: Option<Live>) -> Option<Self> {
+        let facts = &video.facts;
         // A recording that is served over HTTP has an end as a file has.
-        let recorded = path.is_some() || source.starts_with("http");
-        let counted = Some(get(CAP_PROP_FRAME_COUNT)).filter(|n| *n >= 1.0 && recorded);
-        let end = probe.end.or(counted.map(|n| Duration::from_secs_f64(n / rate)));
-        Ok(Self {
-            capture,
-            decoded: Mat::default(),
+        let recorded = path.is_some() || (source.starts_with("http") && facts.end.is_some());
+        let live = live.filter(|_| !recorded);
+        let decoder = video.decoder(live.is_some())?;
+        let painter = Painter::new(decoder.width(), decoder.height(), facts);
+        let (width, height) = painter.sides();
+        let end = facts.end.filter(|_| recorded);
+        let estimate = end.map(|end| (end.saturating_sub(facts.start).as_secs_f64() * facts.rate) as u64);
+        let frames = facts.frames.filter(|_| recorded).or(estimate);
+        Some(Self {
+            info: Info { width, height, rate: facts.rate, frames, end },
+            video,
+            decoder,
+            decoded: frame::Video::empty(),
+            painter,
             source,
             path: path.map(Path::to_owned),
-            info: Info { width, height, rate, frames: probe.frames.or(counted.map(|n| n as u64)), end },
-            probe,
-            turn,
+            live,
             start: Duration::ZERO,
             stop: None,
-            unwanted: Box::new(|| false),
+            jumped: None,
             next: 0,
             last: None,
-            due: None,
             given: 0,
-            ended: false,
+            damaged: 0,
+            begun: false,
+            ended: width * height == 0,
             warnings: Warnings::default(),
         })
+        .filter(|reader| !reader.ended)
     }
 
     /// Gives only the frames with time stamps from `start` on and before `stop`, with their own numbers.
@@ -134,9 +152,19 @@ impl Reader {
         Self { start, stop, ..self }
     }
 
-    /// Ends the frames when `stop` says so, also while those before the start are passed over.
+    /// Ends the frames when `stop` says so, also while those before the start are passed over and while an address
+    /// is silent.
     pub fn until(self, stop: impl Fn() -> bool + Send + 'static) -> Self {
-        Self { unwanted: Box::new(stop), ..self }
+        self.video.patience.until(stop);
+        self
+    }
+
+    /// Connects again for so long when a live stream ends or fails; its frames go on with their numbers and times.
+    pub fn reconnecting(mut self, time: Duration) -> Self {
+        if let Some(live) = &mut self.live {
+            live.reconnect = time;
+        }
+        self
     }
 
     /// What is known before the frames are read.
@@ -144,54 +172,167 @@ impl Reader {
         &self.info
     }
 
-    /// A video that is cut short is told of here, after its last frame.
+    /// A video that is damaged or cut short is told of here, after its last frame.
     pub fn warnings(&self) -> Warnings {
         self.warnings.clone()
     }
 
-    /// The time of the frame just grabbed.
-    fn stamp(&mut self) -> Duration {
-        let since_first = self.capture.get(CAP_PROP_POS_MSEC).ok().filter(|ms| ms.is_finite());
-        let micros = since_first.map_or(0.0, |ms| (ms * 1e3).round().max(0.0));
-        let stamp = self.probe.start + Duration::from_micros(micros as u64);
-        match self.last {
-            Some(last) if stamp <= last => self.stamp_after(last),
-            _ => stamp,
+    /// Decodes the next frame.
+    fn decode(&mut self) -> Result<(), Lost> {
+        if self.path.is_none() {
+            self.video.patience.renew(TIMEOUT);
+        }
+        let mut errors = 0;
+        loop {
+            match self.decoder.receive_frame(&mut self.decoded) {
+                Ok(()) => return Ok(()),
+                Err(Failure::Eof) => return Err(Lost::Ended),
+                Err(Failure::Other { errno: ffmpeg_next::error::EAGAIN }) => {}
+                Err(_) => {
+                    self.damaged += 1;
+                    errors += 1;
+                    if errors < MOST_ERRORS {
+                        continue;
+                    }
+                    return Err(Lost::Ended);
+                }
+            }
+            let sent = match self.video.packet(&mut self.damaged) {
+                Ok(Some(packet)) => self.decoder.send_packet(&packet),
+                Ok(None) => self.decoder.send_eof(),
+                Err(_) if self.video.patience.over() => return Err(Lost::Silent),
+                // Of a file that is cut in the middle, some formats say that it cannot be read on.
+                Err(_) if self.path.is_some() => self.decoder.send_eof(),
+                Err(failure) => return Err(Lost::Failed(failure)),
+            };
+            match sent {
+                Ok(()) | Err(Failure::Eof) => {}
+                Err(_) => self.damaged += 1,
+            }
         }
     }
 
-    /// OpenCV 4.6 loses the time stamps of the frames that its decoder still holds at the end of a file. They are
-    /// asked of ffprobe; where that says nothing, frames are equally far apart.
-    fn stamp_after(&mut self, last: Duration) -> Duration {
-        if self.due.is_none() {
-            let due = self.path.as_deref().map(|path| frames_after(path, &self.probe, last));
-            self.due = Some(due.unwrap_or_default().into());
-        }
-        let mut due = self.due.iter_mut().flat_map(|due| std::iter::from_fn(|| due.pop_front()));
-        due.find(|&due| due > last).unwrap_or(last + self.frame_time())
+    /// The time of the frame just decoded. Times grow, whatever a file says.
+    fn stamp(&mut self) -> Duration {
+        let said = self.decoded.timestamp().map(|ticks| self.video.facts.time(ticks));
+        let next = self.last.map_or(self.video.facts.start, |last| last + self.frame_time());
+        let time = match &mut self.live {
+            None => said.unwrap_or(next),
+            Some(live) => {
+                let now = live.began.get_or_insert_with(Instant::now).elapsed();
+                let said = said.unwrap_or(now);
+                let (first, since) = *live.connected.get_or_insert((said, now));
+                said.saturating_sub(first) + since
+            }
+        };
+        self.last.map_or(time, |last| time.max(last + Duration::from_micros(1)))
     }
 
     fn frame_time(&self) -> Duration {
         Duration::from_secs_f64(1.0 / self.info.rate)
     }
 
-    /// Decodes the frame just grabbed.
-    fn picture(&mut self) -> Result<Image> {
-        let failed = |source: &str| Error::new(format!("a frame of '{source}' cannot be decoded"));
-        self.capture.retrieve_def(&mut self.decoded).map_err(|cause| failed(&self.source).because(cause))?;
-        let pixels = self.decoded.data_bytes().map_err(|cause| failed(&self.source).because(cause))?;
-        let image = Image::new(self.decoded.cols() as usize, self.decoded.rows() as usize, pixels.to_vec())?;
-        Ok(image.turned(self.turn))
+    /// Goes to the key frame before the start: what comes before it is counted, but not decoded.
+    fn jump(&mut self) {
+        if self.start.is_zero() || self.path.is_none() || !self.video.facts.indexed {
+            return;
+        }
+        let before = self.video.count_before(self.start);
+        if self.video.seek(self.start) {
+            self.jumped = Some(before);
+        } else {
+            self.rewind();
+        }
     }
 
-    fn silent(&self) -> Error {
-        Error::new(format!("'{}' has sent nothing for {} s", self.source, TIMEOUT.as_secs()))
-            .advice("check the network and that it still sends")
+    /// Begins anew.
+    fn rewind(&mut self) {
+        self.jumped = None;
+        self.ended = !self.video.seek(self.video.facts.start);
+        self.decoder.flush();
+    }
+
+    /// The frame just decoded, if it lies between start and stop.
+    fn take(&mut self) -> Option<Result<Frame>> {
+        let time = self.stamp();
+        if time < self.start {
+            self.next += u64::from(self.jumped.is_none());
+            self.last = Some(time);
+            return None;
+        }
+        if let Some(before) = self.jumped.take() {
+            if self.last.is_none() && before > 0 {
+                // The jump went too far: a frame before the start was to be seen.
+                self.rewind();
+                return None;
+            }
+            self.next = before;
+        }
+        let index = self.next;
+        self.next += 1;
+        self.last = Some(time);
+        if self.stop.is_some_and(|stop| time >= stop) {
+            self.ended = true;
+            self.warn_of_damage();
+            return None;
+        }
+        self.given += 1;
+        self.damaged += u64::from(self.decoded.is_corrupt() || self.decoded.has_decode_errors());
+        let Some(image) = self.painter.picture(&self.decoded) else {
+            self.ended = true;
+            return Some(Err(Error::new(format!("a frame of '{}' cannot be shown", self.source))
+                .advice("convert the video with the program ffmpeg first")));
+        };
+        Some(Ok(Frame { image, source: self.source.clone(), index, time }))
+    }
+
+    /// Tries to connect again; whether that succeeded.
+    fn reconnect(&mut self) -> bool {
+        let Some(live) = &mut self.live else { return false };
+        let lost = Instant::now();
+        while self.last.is_some() && !self.video.patience.unwanted() {
+            let left = live.reconnect.saturating_sub(lost.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            let patience = self.video.patience.clone();
+            let video = Source::connect(&live.address, patience, left.min(TIMEOUT));
+            if let Some(video) = video
+                && let Some(decoder) = video.decoder(true)
+            {
+                (self.video, self.decoder) = (video, decoder);
+                live.connected = None;
+                return true;
+            }
+            thread::sleep(Duration::from_millis(200).min(left));
+        }
+        false
+    }
+
+    fn warn_of_damage(&self) {
+        if self.damaged > 0 {
+            self.warnings.add(Warning::Damaged { source: PathBuf::from(&*self.source), count: self.damaged });
+        }
     }
 
     /// After the last frame: nothing read is an error, less than promised a warning.
-    fn end(&self) -> Option<Result<Frame>> {
+    fn end(&self, why: Lost) -> Option<Result<Frame>> {
         let source = &self.source;
+        match why {
+            Lost::Silent => {
+                return Some(Err(Error::new(format!(
+                    "'{source}' has sent nothing for {} s",
+                    TIMEOUT.as_secs()
+                ))
+                .advice("check the network and that it still sends")));
+            }
+            Lost::Failed(cause) if self.live.is_some() => {
+                return Some(Err(Error::new(format!("the connection to '{source}' is lost"))
+                    .because(cause)
+                    .advice("check the network and that it still sends")));
+            }
+            Lost::Failed(_) | Lost::Ended => {}
+        }
         let Some(last) = self.last else {
             return Some(Err(Error::new(format!("no frame of '{source}' can be read"))
                 .advice("check that it is a whole video file and that a player shows it")));
@@ -204,20 +345,20 @@ impl Reader {
             ))
             .advice("choose an earlier start")));
         }
-        let reached = last + self.frame_time();
-        if let (Some(path), Some(end)) = (&self.path, self.info.end) {
+        self.warn_of_damage();
+        let path = || PathBuf::from(&**source);
+        if self.live.is_some() {
+            self.warnings.add(Warning::StreamEnded { source: path(), frames: self.next });
+        }
+        if let Some(end) = self.info.end {
+            let reached = last + self.frame_time();
             let missing = end.saturating_sub(reached);
-            let cut = match self.probe.frames {
+            let cut = match self.video.facts.frames {
                 Some(frames) => self.next < frames && missing > self.frame_time() * 2,
                 None => missing > Duration::from_secs(1).max(self.frame_time() * 10),
             };
             if cut {
-                self.warnings.add(Warning::CutShort {
-                    source: path.clone(),
-                    frames: self.next,
-                    reached,
-                    end,
-                });
+                self.warnings.add(Warning::CutShort { source: path(), frames: self.next, reached, end });
             }
         }
         None
@@ -228,68 +369,60 @@ impl Iterator for Reader {
     type Item = Result<Frame>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.jump();
+        }
         while !self.ended {
-            if (self.unwanted)() {
+            if self.video.patience.unwanted() {
                 return None;
             }
-            let asked = Instant::now();
-            if !self.capture.grab().unwrap_or(false) {
-                self.ended = true;
-                return if asked.elapsed() < TIMEOUT { self.end() } else { Some(Err(self.silent())) };
+            match self.decode() {
+                Ok(()) => {
+                    if let Some(frame) = self.take() {
+                        return Some(frame);
+                    }
+                }
+                Err(_) if self.reconnect() => {}
+                Err(why) => {
+                    self.ended = true;
+                    return if self.video.patience.unwanted() { None } else { self.end(why) };
+                }
             }
-            let (index, time) = (self.next, self.stamp());
-            self.next += 1;
-            self.last = Some(time);
-            if time < self.start {
-                continue;
-            }
-            if self.stop.is_some_and(|stop| time >= stop) {
-                self.ended = true;
-                return None;
-            }
-            self.given += 1;
-            let picture = self.picture();
-            self.ended = picture.is_err();
-            let source = self.source.clone();
-            return Some(picture.map(|image| Frame { image, source, index, time }));
         }
         None
     }
 }
 
-fn open(name: &OsStr) -> Option<VideoCapture> {
-    let timeout = TIMEOUT.as_millis() as i32;
-    let settings =
-        Vector::from_slice(&[CAP_PROP_OPEN_TIMEOUT_MSEC, timeout, CAP_PROP_READ_TIMEOUT_MSEC, timeout]);
-    let capture = VideoCapture::from_file_with_params(name, CAP_FFMPEG, &settings);
-    capture.ok().filter(|capture| capture.is_opened().unwrap_or(false))
-}
-
-/// How often a frame is to be turned clockwise by 90 degrees, by the angle that OpenCV reports.
-fn quarters_clockwise(angle: f64) -> u32 {
-    let quarters = (angle / 90.0).round().rem_euclid(4.0) as u32;
-    // OpenCV 4.6.0 gives the angle with the wrong sign (opencv/opencv#22088).
-    let backwards = get_version_string().is_ok_and(|version| version.starts_with("4.6.0"));
-    if backwards { (4 - quarters) % 4 } else { quarters }
-}
-
-/// An address as it may be shown: `rtsp://user:secret@host/` without the secret.
-fn without_password(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
-    let host = rest.find('/').unwrap_or(rest.len());
-    match rest[..host].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => address.to_owned(),
+/// Opens a file for reading. A pipe waits for somebody who writes into it, but not for ever.
+fn open(path: &Path) -> Result<File> {
+    let failed = |cause| {
+        Error::new(format!("cannot open '{}'", path.display())).because(cause).advice("check the name")
+    };
+    if !is_pipe(path) {
+        return File::open(path).map_err(failed);
+    }
+    let (sender, opened) = mpsc::channel();
+    let waiting = path.to_owned();
+    // If nobody ever writes, the thread stays behind: nothing else ends the wait inside the system.
+    thread::spawn(move || drop(sender.send(File::open(waiting))));
+    match opened.recv_timeout(TIMEOUT) {
+        Ok(opened) => opened.map_err(failed),
+        Err(_) => Err(Error::new(format!(
+            "nobody has written into '{}' for {} s",
+            path.display(),
+            TIMEOUT.as_secs()
+        ))
+        .advice("start the program that writes into it first")),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[cfg(unix)]
+fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    path.metadata().is_ok_and(|data| data.file_type().is_fifo())
+}
 
-    #[test]
-    fn passwords_are_not_shown() {
-        assert_eq!(without_password("rtsp://me:p@ss@cam.local:554/a@b"), "rtsp://cam.local:554/a@b");
-        assert_eq!(without_password("http://cam/stream?x=1"), "http://cam/stream?x=1");
-    }
+#[cfg(not(unix))]
+fn is_pipe(_: &Path) -> bool {
+    false
 }

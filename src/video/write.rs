@@ -1,17 +1,21 @@
 //! Frames into a video file, with their own time stamps and the sound of the video that they came from.
 //!
-//! Raw frames go through a pipe to the program ffmpeg (H.264). Sound is added at the end, when it is known how
-//! much of it belongs to the frames. Without ffmpeg, OpenCV writes MPEG-4 without sound.
+//! Raw frames go through a pipe to the program ffmpeg (H.264), into a file that can be played even if nothing more
+//! comes. At the end its pictures go into the file that is asked for, with as much of the sound as belongs to them.
+//! Without ffmpeg, OpenCV writes MPEG-4 without sound.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use opencv::core::{Mat, Size, Vec3b};
 use opencv::videoio::{CAP_FFMPEG, VideoWriter, VideoWriterTrait, VideoWriterTraitConst};
 
-use super::ffmpeg::{Ffmpeg, Pipe};
-use super::probe::{Probe, probe};
+use super::ffmpeg::{Clock, Ffmpeg, Look, Sound};
+use super::matroska;
+use super::process::Running;
+use super::source::Source;
 use crate::error::{Context, Error, Result};
 use crate::frame::Image;
 use crate::part::Part;
@@ -19,6 +23,16 @@ use crate::warning::{Warning, Warnings};
 
 /// The extensions that a video can be written under.
 pub const EXTENSIONS: [&str; 4] = ["mp4", "m4v", "mov", "mkv"];
+
+/// Frames a second that a video can have.
+const RATES: RangeInclusive<f64> = 0.001..=10_000.0;
+
+/// Ticks a second of the clock of a video, if its source has none of these: as fine as all encoders take, and the usual
+/// rates in whole ticks.
+const USUAL_CLOCK: i32 = 60_000;
+
+/// Clocks of sources that are taken over, so that time stamps stay the same to the tick.
+const CLOCKS: RangeInclusive<i32> = 600..=65_535;
 
 /// What makes a video file out of frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,31 +70,61 @@ pub struct Settings {
 pub struct Writer {
     encoding: Option<Encoding>,
     // Below `encoding`, which must let go of the files before they are removed.
-    pictures: Part,
+    /// The pictures alone, until they are joined with the sound.
+    pictures: Option<Part>,
+    whole: Part,
     settings: Settings,
-    probe: Probe,
+    original: Original,
+    clock: Clock,
     sides: (usize, usize),
     /// The time stamps, in the source, of the first and of the last frame.
     span: Option<(Duration, Duration)>,
+    /// The last frame's time since the first, by the clock of the output.
+    ticks: u64,
+    frames: u64,
     warnings: Warnings,
 }
 
 enum Encoding {
-    Ffmpeg(Pipe),
+    Ffmpeg(Running),
     OpenCv { writer: VideoWriter, written: u64 },
+}
+
+/// What is kept of the video that the frames come from.
+#[derive(Default)]
+struct Original {
+    sound: Vec<&'static str>,
+    colours: [Option<&'static str>; 3],
+    /// Ticks of its clock to a second.
+    clock: Option<i32>,
+}
+
+impl Original {
+    fn of(path: &Path) -> Option<Self> {
+        let source = Source::of(path)?;
+        let tick = source.facts.tick;
+        Some(Self {
+            sound: source.facts.sound.clone(),
+            colours: source.colours(),
+            clock: Some(tick.denominator()).filter(|ticks| tick.numerator() == 1 && CLOCKS.contains(ticks)),
+        })
+    }
 }
 
 impl Writer {
     /// Prepares to write `path`. Nothing is known of the frames yet, but a name that cannot be written is refused.
     ///
     /// # Errors
-    /// An unknown extension; a file that exists (unless `overwrite`) or that is the source itself; a folder that
-    /// is missing or cannot be written to.
+    /// An unknown extension; a rate that is none; a file that exists (unless `overwrite`) or that is the source itself;
+    /// a folder that is missing or cannot be written to.
     pub fn create(path: &Path, settings: Settings) -> Result<Self> {
         let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
         if !EXTENSIONS.contains(&extension.as_str()) {
             return Err(Error::usage(format!("'{}' cannot be written as a video", path.display()))
                 .advice(format!("end the name in one of .{}", EXTENSIONS.join(", ."))));
+        }
+        if !RATES.contains(&settings.rate) {
+            return Err(Error::usage(format!("a video cannot have {} frames a second", settings.rate)));
         }
         if let Some(source) = &settings.source
             && let (Ok(from), Ok(to)) = (source.canonicalize(), path.canonicalize())
@@ -89,13 +133,26 @@ impl Writer {
             return Err(Error::usage(format!("'{}' is both read and written", path.display()))
                 .advice("choose another name for the output"));
         }
-        let pictures = Part::create(path, settings.overwrite)?;
-        let probe = settings.source.as_deref().and_then(probe).unwrap_or_default();
+        let whole = Part::create(path, settings.overwrite)?;
+        let pictures = Some(whole.beside()?);
+        let original = settings.source.as_deref().and_then(Original::of).unwrap_or_default();
         let warnings = Warnings::default();
         if settings.encoder == Encoder::OpenCv {
             warnings.add(Warning::WithoutFfmpeg { output: path.to_owned(), rate: settings.rate });
         }
-        Ok(Self { encoding: None, pictures, settings, probe, sides: (0, 0), span: None, warnings })
+        Ok(Self {
+            encoding: None,
+            pictures,
+            whole,
+            settings,
+            clock: Clock(original.clock.unwrap_or(USUAL_CLOCK)),
+            original,
+            sides: (0, 0),
+            span: None,
+            ticks: 0,
+            frames: 0,
+            warnings,
+        })
     }
 
     /// What could not be done as asked.
@@ -106,7 +163,8 @@ impl Writer {
     /// Adds a frame. `time` is its time stamp in the source and must grow.
     ///
     /// # Errors
-    /// A frame of another size than the first; a full disk.
+    /// A frame of another size than the first, or of more than 256 MiB; a full disk. What can be played of the frames
+    /// before is kept then, and the error says where.
     pub fn write(&mut self, image: &Image, time: Duration) -> Result<()> {
         let sides = (image.width(), image.height());
         let image = with_even_sides(image);
@@ -117,24 +175,28 @@ impl Writer {
         if sides != self.sides {
             return Err(Error::new(format!(
                 "the frames for '{}' change their size from {}x{} to {}x{}",
-                self.pictures.target().display(),
+                self.whole.target().display(),
                 self.sides.0,
                 self.sides.1,
                 sides.0,
                 sides.1
             )));
         }
-        let (first, last) = self.span.unwrap_or((time, time));
-        let time = if self.span.is_some() { time.max(last + Duration::from_micros(1)) } else { time };
+        let first = self.span.map_or(time, |(first, _)| first);
+        let since_first = time.saturating_sub(first).as_secs_f64();
+        let ticks = (since_first * f64::from(self.clock.0)).round() as u64;
+        self.ticks = if self.span.is_some() { ticks.max(self.ticks + 1) } else { 0 };
         self.span = Some((first, time));
-        let since_origin = time.saturating_sub(self.origin());
+        self.frames += 1;
         match &mut self.encoding {
-            Some(Encoding::Ffmpeg(pipe)) => {
-                pipe.write(&image, since_origin).with_context(|| cannot_write(self.pictures.target()))
+            Some(Encoding::Ffmpeg(running)) => {
+                let since_first = Duration::from_nanos(self.ticks * 1_000_000_000 / self.clock.0 as u64);
+                let sent = running.send(|to| matroska::write_frame(to, image.pixels(), since_first));
+                sent.map_err(|failure| self.keep(failure))
             }
             Some(Encoding::OpenCv { writer, written }) => {
                 // Frames are equally far apart here: one comes as often as its time needs.
-                let due = (since_origin.as_secs_f64() * self.settings.rate).round() as u64 + 1;
+                let due = (since_first * self.settings.rate).round() as u64 + 1;
                 let pixels = Mat::new_rows_cols_with_bytes::<Vec3b>(
                     image.height() as i32,
                     image.width() as i32,
@@ -154,66 +216,105 @@ impl Writer {
     /// Completes the file, adds the sound and gives it its name.
     ///
     /// # Errors
-    /// No frame; a full disk.
+    /// No frame; a full disk. What can be played is kept then, and the error says where.
     pub fn finish(mut self) -> Result<()> {
-        let target = self.pictures.target().to_owned();
-        let origin = self.origin();
-        let (Some(encoding), Some((_, last))) = (self.encoding.take(), self.span) else {
-            return Err(Error::new(format!("'{}' was not written: there was no frame", target.display())));
+        let shown = self.whole.target().display().to_string();
+        let (Some(encoding), Some((first, last)), Some(pictures)) =
+            (self.encoding.take(), self.span, &self.pictures)
+        else {
+            return Err(Error::new(format!("'{shown}' was not written: there was no frame")));
         };
-        match encoding {
-            Encoding::Ffmpeg(pipe) => pipe.finish().with_context(|| cannot_write(&target))?,
+        let ended = match encoding {
+            Encoding::Ffmpeg(running) => {
+                running.finish(pictures.path()).and_then(|()| self.join(pictures.path(), first, last))
+            }
             Encoding::OpenCv { mut writer, .. } => {
-                writer.release().with_context(|| cannot_write(&target))?;
+                writer.release().context("the last frames cannot be encoded")
             }
+        };
+        match ended {
+            Ok(()) => self.whole.finish(),
+            Err(failure) => Err(self.keep(failure)),
         }
-        if let Encoder::Ffmpeg(ffmpeg) = &self.settings.encoder
-            && let Some(source) = &self.settings.source
-            && !self.probe.sound.is_empty()
-        {
-            let frame_time = Duration::from_secs_f64(1.0 / self.settings.rate);
-            // Sound that goes on after the last picture belongs to a video that was read to its end.
-            let whole = self.probe.end.is_some_and(|end| last + frame_time * 2 >= end);
-            let stop = (!whole).then_some(last + frame_time);
-            let with_sound = self.pictures.beside()?;
-            let added =
-                ffmpeg.add_sound(self.pictures.path(), source, &self.probe.sound, origin, stop, &with_sound);
-            match added {
-                Ok(()) => return with_sound.finish(),
-                Err(why) => self.warnings.add(Warning::WithoutSound { output: target, why: why.line() }),
-            }
-        }
-        self.pictures.finish()
     }
 
-    /// The time stamp in the source that is 0 in the output. Where sound is kept from its very beginning, the
-    /// first frame keeps its distance to it.
-    fn origin(&self) -> Duration {
-        let from_the_beginning = !self.settings.trimmed && !self.probe.sound.is_empty();
-        self.span.filter(|_| !from_the_beginning).map_or(Duration::ZERO, |(first, _)| first)
+    /// Makes the whole file of the pictures and of the sound that belongs to them.
+    fn join(&self, pictures: &Path, first: Duration, last: Duration) -> Result<()> {
+        let Encoder::Ffmpeg(ffmpeg) = &self.settings.encoder else { return Ok(()) };
+        let whole = self.whole.path();
+        let source = self.settings.source.as_deref().filter(|_| !self.original.sound.is_empty());
+        if let Some(source) = source {
+            // Where sound is kept from its very beginning, the first frame keeps its distance to it.
+            let (start, late) =
+                if self.settings.trimmed { (first, Duration::ZERO) } else { (Duration::ZERO, first) };
+            let stop = Source::of(source).and_then(|mut source| source.next_after(last));
+            let sound = Sound { source, codecs: &self.original.sound, start, stop };
+            match ffmpeg.join(pictures, late, Some(&sound), whole).and_then(|()| self.check(whole)) {
+                Ok(()) => return Ok(()),
+                Err(why) => self
+                    .warnings
+                    .add(Warning::WithoutSound { output: self.whole.target().to_owned(), why: why.line() }),
+            }
+        }
+        ffmpeg.join(pictures, Duration::ZERO, None, whole)?;
+        self.check(whole)
+    }
+
+    /// A full disk is not always told of: what was written is counted.
+    fn check(&self, whole: &Path) -> Result<()> {
+        let frames = frames_in(whole);
+        if frames == self.frames {
+            return Ok(());
+        }
+        Err(Error::new(format!("only {frames} of {} frames could be written", self.frames))
+            .advice("check that the disk is not full"))
+    }
+
+    /// Gives up, but keeps what can be played of the pictures.
+    fn keep(&mut self, failure: Error) -> Error {
+        self.encoding = None;
+        let failure = Error::new(cannot_write(self.whole.target())).because(failure);
+        let Some(pictures) = self.pictures.take() else { return failure };
+        match frames_in(pictures.path()) {
+            0 => failure,
+            frames => {
+                let kept = pictures.keep();
+                failure.advice(format!("the first {frames} frames are kept as '{}'", kept.display()))
+            }
+        }
     }
 
     fn start(&self, image: &Image) -> Result<Encoding> {
-        let path = self.pictures.path();
-        Ok(match &self.settings.encoder {
-            Encoder::Ffmpeg(ffmpeg) => {
-                let colours = match self.settings.source {
-                    Some(_) => self.probe.colours.clone(),
-                    None => [Some("smpte170m".to_owned()), None, None],
+        if image.pixels().len() > matroska::LARGEST_FRAME {
+            return Err(Error::new(format!(
+                "{}: frames of {}x{} pixels are too large",
+                cannot_write(self.whole.target()),
+                image.width(),
+                image.height()
+            ))
+            .advice("make the video smaller first"));
+        }
+        let settings = &self.settings;
+        Ok(match (&settings.encoder, &self.pictures) {
+            (Encoder::Ffmpeg(ffmpeg), Some(pictures)) => {
+                let colours = match settings.source {
+                    Some(_) => self.original.colours,
+                    None => [Some("smpte170m"), None, None],
                 };
-                let pipe = ffmpeg.encode(image, self.settings.rate, &colours, path);
-                Encoding::Ffmpeg(pipe.with_context(|| cannot_write(self.pictures.target()))?)
+                let look = Look { rate: settings.rate, colours };
+                let running = ffmpeg.encode(image, self.clock, &look, pictures.path());
+                Encoding::Ffmpeg(running.with_context(|| cannot_write(self.whole.target()))?)
             }
-            Encoder::OpenCv => {
+            _ => {
+                let path = self.whole.path();
                 let size = Size::new(image.width() as i32, image.height() as i32);
                 let mpeg4 = VideoWriter::fourcc('m', 'p', '4', 'v').context("no MPEG-4")?;
                 let writer =
-                    VideoWriter::new_with_backend(path, CAP_FFMPEG, mpeg4, self.settings.rate, size, true)
+                    VideoWriter::new_with_backend(path, CAP_FFMPEG, mpeg4, settings.rate, size, true)
                         .ok()
                         .filter(|writer| writer.is_opened().unwrap_or(false))
                         .ok_or_else(|| {
-                            Error::new(cannot_write(self.pictures.target()))
-                                .advice("install the program ffmpeg")
+                            Error::new(cannot_write(self.whole.target())).advice("install the program ffmpeg")
                         })?;
                 Encoding::OpenCv { writer, written: 0 }
             }
@@ -223,6 +324,11 @@ impl Writer {
 
 fn cannot_write(target: &Path) -> String {
     format!("cannot write '{}'", target.display())
+}
+
+/// How many frames of a video file can be read.
+fn frames_in(path: &Path) -> u64 {
+    Source::of(path).map_or(0, |mut source| source.count_before(Duration::MAX))
 }
 
 /// Video needs even sides: an odd one gets its last row or column twice.
