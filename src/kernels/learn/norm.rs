@@ -14,13 +14,12 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape as Dims, Tensor};
 
+use super::super::lanes::{Kernel, Lanes};
 use super::super::shape::{Activation, is_fast};
-use super::super::simd::vectorised;
+use super::super::simd::Isa;
 use super::super::threads::each;
 use super::super::view::{Shared, filled, set};
-use super::norm_loops::{
-    Pixels, add_gradients, add_slopes, add_squares, apply, pass_gradients, spread_gradients,
-};
+use super::norm_loops::{AddGradients, AddSquares, Apply, Loop, Pass, Pixels, Spread};
 use super::pictures::{into_candle, numbers, sizes, with_numbers};
 use crate::error::{Error, Result};
 
@@ -128,6 +127,20 @@ fn plain(
     Ok((y, Moments { mean: mean.reshape(c)?.detach(), variance: variance.reshape(c)?.detach() }))
 }
 
+/// Runs a loop with the best instructions of this processor.
+fn fast(work: impl Loop) {
+    struct Best<L>(L);
+    impl<L: Loop> Kernel for Best<L> {
+        type Output = ();
+        #[inline(always)]
+        unsafe fn run<V: Lanes>(self) {
+            self.0.walk();
+        }
+    }
+    // SAFETY: the loop itself is safe, and the best instructions are there.
+    unsafe { Isa::best().run(Best(work)) }
+}
+
 /// How steep the activation is below zero.
 #[derive(Clone, Copy)]
 enum Slope<'a> {
@@ -174,7 +187,7 @@ impl Norm {
         let c = self.channels;
         let n = self.pixels as f64;
         let first = &x[..c];
-        let [sums, squares] = self.sums(|range, sums| vectorised((&x[range], first, sums), add_squares));
+        let [sums, squares] = self.sums(|range, sums| fast(AddSquares { x: &x[range], first, sums }));
         let mean: Vec<f64> = sums.iter().zip(first).map(|(s, &first)| f64::from(first) + s / n).collect();
         let variance = sums.iter().zip(&squares).map(|(s, q)| (q / n - (s / n) * (s / n)).max(0.0));
         let root: Vec<f64> = variance.map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
@@ -185,7 +198,7 @@ impl Norm {
             self.each_part(|range| {
                 // SAFETY: within the output, and no other job has this part.
                 let to = unsafe { target.part(range.start, range.len()) };
-                vectorised((to, lines.pixels(x, residual, &range, self.high)), apply);
+                fast(Apply { to, pixels: lines.pixels(x, residual, &range, self.high) });
             });
         };
         // SAFETY: the parts are all numbers.
@@ -211,14 +224,13 @@ impl Norm {
         let mean: Vec<f32> = kept.mean.iter().map(|&m| m as f32).collect();
         let root: Vec<f32> = kept.root.iter().map(|&r| r as f32).collect();
         let pixels = |range: &Range<usize>| lines.pixels(x, residual, range, self.high);
-        let [d_bias, d_gain] = self.sums(|range, sums| {
-            vectorised((pixels(&range), &dy[range], [&mean[..], &root], sums), add_gradients);
-        });
-        let d_slope = self.slope.is_none().then(|| {
-            let [d_slope, _] = self.sums(|range, [sums, _]| {
-                vectorised((pixels(&range), &dy[range], sums), add_slopes);
-            });
-            d_slope
+        let (moments, learn) = ([&mean[..], &root], self.slope.is_none());
+        let [d_bias, d_gain, d_slope] = self.sums(|range, sums| {
+            let (pixels, dy) = (pixels(&range), &dy[range]);
+            match learn {
+                true => fast(AddGradients::<true> { pixels, dy, moments, sums }),
+                false => fast(AddGradients::<false> { pixels, dy, moments, sums }),
+            }
         });
         let n = self.pixels as f64;
         let less: Vec<f32> = d_bias.iter().map(|d| (d / n) as f32).collect();
@@ -230,12 +242,12 @@ impl Norm {
                 self.each_part(|range| {
                     // SAFETY: within the gradients, and no other job has this part.
                     let to = unsafe { target.part(range.start, range.len()) };
-                    let data = (pixels(&range), &dy[range.clone()]);
-                    vectorised((to, data.0, data.1, [&less[..], &mean, &tilt]), spread_gradients);
+                    let (pixels, dy) = (pixels(&range), &dy[range.clone()]);
+                    fast(Spread { to, pixels, dy, constants: [&less, &mean, &tilt] });
                     if let Some(more) = more {
                         // SAFETY: as above.
                         let more = unsafe { more.part(range.start, range.len()) };
-                        vectorised((more, data.0, data.1), pass_gradients);
+                        fast(Pass { to: more, pixels, dy });
                     }
                 });
             };
@@ -248,27 +260,26 @@ impl Norm {
         };
         // SAFETY: the parts are all numbers.
         let dx = unsafe { filled(x.len(), fill) };
-        let d_affine = d_gain.iter().chain(&d_bias).chain(d_slope.iter().flatten()).map(|&d| d as f32);
+        let d_affine = d_gain.iter().chain(&d_bias).chain(d_slope.iter().filter(|_| learn)).map(|&d| d as f32);
         [dx, d_affine.collect(), d_residual]
     }
 
-    /// Runs `add` over all pixels, some at a time, with two sums for each channel.
-    fn sums(&self, add: impl Fn(Range<usize>, [&mut [f32]; 2]) + Sync) -> [Vec<f64>; 2] {
+    /// Runs `add` over all pixels, some at a time, with N sums for each channel.
+    fn sums<const N: usize>(&self, add: impl Fn(Range<usize>, [&mut [f32]; N]) + Sync) -> [Vec<f64>; N] {
         let c = self.channels;
         let runs = self.pixels.div_ceil(RUN);
         let fill = |target: Shared| {
             each(runs, |run| {
                 let range = run * RUN * c..(run * RUN + RUN).min(self.pixels) * c;
                 // SAFETY: no other job has this run's sums.
-                let sums = unsafe { target.part(run * 2 * c, 2 * c) };
-                let (a, b) = set(sums, 0.0).split_at_mut(c);
-                add(range, [a, b]);
+                let sums = std::array::from_fn(|n| unsafe { set(target.part((run * N + n) * c, c), 0.0) });
+                add(range, sums);
             });
         };
         // SAFETY: each run is set to zero first.
-        let parts = unsafe { filled(runs * 2 * c, fill) };
-        let mut sums = [vec![0.0; c], vec![0.0; c]];
-        for part in parts.chunks_exact((2 * c).max(1)) {
+        let parts = unsafe { filled(runs * N * c, fill) };
+        let mut sums = [(); N].map(|()| vec![0.0; c]);
+        for part in parts.chunks_exact((N * c).max(1)) {
             for (sums, part) in sums.iter_mut().zip(part.chunks_exact(c)) {
                 sums.iter_mut().zip(part).for_each(|(sum, &part)| *sum += f64::from(part));
             }

@@ -1,18 +1,34 @@
-//! The loops of [`super::norm`] over whole pixels, compiled for the processor by whoever calls them (see
-//! `simd::vectorised`). Each takes its data as one value, and writes all of `to`.
+//! The loops of [`super::norm`] over whole pixels, compiled for the processor by `norm::fast`. Each writes all of `to`.
 // Slices that were cut to the same length are walked by index: many zipped iterators would hide what is computed.
 #![allow(clippy::needless_range_loop)]
 
 use std::mem::MaybeUninit;
 
+/// A loop that the compiler can vectorise. A function given to `simd::vectorised` would do, if it were small: the shim that
+/// calls a large one is not inlined, and then compiled for any processor.
+pub(super) trait Loop {
+    /// Runs it; must be `#[inline(always)]`.
+    fn walk(self);
+}
+
 /// Adds x - first and its square, for each channel.
-#[inline(always)]
-pub(super) fn add_squares((x, first, [sums, squares]): (&[f32], &[f32], [&mut [f32]; 2])) {
-    for pixel in x.chunks_exact(first.len()) {
-        for (((x, first), sum), square) in pixel.iter().zip(first).zip(&mut *sums).zip(&mut *squares) {
-            let d = x - first;
-            *sum += d;
-            *square += d * d;
+pub(super) struct AddSquares<'a> {
+    pub x: &'a [f32],
+    pub first: &'a [f32],
+    pub sums: [&'a mut [f32]; 2],
+}
+
+impl Loop for AddSquares<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        let c = self.first.len();
+        let [sums, squares] = self.sums.map(|sums| &mut sums[..c]);
+        for x in self.x.chunks_exact(c) {
+            for i in 0..c {
+                let d = x[i] - self.first[i];
+                sums[i] += d;
+                squares[i] += d * d;
+            }
         }
     }
 }
@@ -47,82 +63,104 @@ impl<'a> Pixels<'a> {
 }
 
 /// The activation of a.
-#[inline(always)]
-pub(super) fn apply((to, pixels): (&mut [MaybeUninit<f32>], Pixels<'_>)) {
-    let c = pixels.lines[0].len();
-    let [scale, shift, slope] = pixels.lines.map(|line| &line[..c]);
-    let (each, keep) = pixels.each();
-    for (to, (x, residual)) in to.chunks_exact_mut(c).zip(each) {
-        for i in 0..c {
-            let a = x[i] * scale[i] + shift[i] + residual[i] * keep;
-            // What is not a number stays so.
-            let positive = if a > pixels.high { pixels.high } else { a };
-            to[i].write(if a > 0.0 { positive } else { a * slope[i] });
+pub(super) struct Apply<'a> {
+    pub to: &'a mut [MaybeUninit<f32>],
+    pub pixels: Pixels<'a>,
+}
+
+impl Loop for Apply<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        let (c, high) = (self.pixels.lines[0].len(), self.pixels.high);
+        let [scale, shift, slope] = self.pixels.lines.map(|line| &line[..c]);
+        let (each, keep) = self.pixels.each();
+        for (to, (x, residual)) in self.to.chunks_exact_mut(c).zip(each) {
+            for i in 0..c {
+                let a = x[i] * scale[i] + shift[i] + residual[i] * keep;
+                // What is not a number stays so.
+                let positive = if a > high { high } else { a };
+                let negative = a * slope[i];
+                to[i].write(if a > 0.0 { positive } else { negative });
+            }
         }
     }
 }
 
-pub(super) type Summed<'a> = (Pixels<'a>, &'a [f32], [&'a [f32]; 2], [&'a mut [f32]; 2]);
+/// Adds g, g z and, if the slopes learn, dy min(a, 0), for each channel.
+pub(super) struct AddGradients<'a, const SLOPES: bool> {
+    pub pixels: Pixels<'a>,
+    pub dy: &'a [f32],
+    /// Mean and 1 / deviation of each channel.
+    pub moments: [&'a [f32]; 2],
+    pub sums: [&'a mut [f32]; 3],
+}
 
-/// Adds g and g z, for each channel.
-#[inline(always)]
-pub(super) fn add_gradients((pixels, dy, [mean, root], [sums, products]): Summed<'_>) {
-    let c = pixels.lines[0].len();
-    let [scale, shift, slope] = pixels.lines.map(|line| &line[..c]);
-    let (mean, root, sums, products) = (&mean[..c], &root[..c], &mut sums[..c], &mut products[..c]);
-    let (each, keep) = pixels.each();
-    for (dy, (x, residual)) in dy.chunks_exact(c).zip(each) {
-        for i in 0..c {
-            let a = x[i] * scale[i] + shift[i] + residual[i] * keep;
-            let g = dy[i] * pixels.steep(a, slope[i]);
-            sums[i] += g;
-            products[i] += g * ((x[i] - mean[i]) * root[i]);
+impl<const SLOPES: bool> Loop for AddGradients<'_, SLOPES> {
+    #[inline(always)]
+    fn walk(self) {
+        let c = self.pixels.lines[0].len();
+        let [scale, shift, slope] = self.pixels.lines.map(|line| &line[..c]);
+        let [mean, root] = self.moments.map(|line| &line[..c]);
+        let [biases, gains, slopes] = self.sums.map(|sums| &mut sums[..c]);
+        let (each, keep) = self.pixels.each();
+        for (dy, (x, residual)) in self.dy.chunks_exact(c).zip(each) {
+            for i in 0..c {
+                let a = x[i] * scale[i] + shift[i] + residual[i] * keep;
+                let g = dy[i] * self.pixels.steep(a, slope[i]);
+                biases[i] += g;
+                gains[i] += g * ((x[i] - mean[i]) * root[i]);
+                if SLOPES {
+                    slopes[i] += dy[i] * if a > 0.0 { 0.0 } else { a };
+                }
+            }
         }
     }
 }
-
-/// Adds dy min(a, 0), for each channel.
-#[inline(always)]
-pub(super) fn add_slopes((pixels, dy, sums): (Pixels<'_>, &[f32], &mut [f32])) {
-    let c = pixels.lines[0].len();
-    let ([scale, shift, _], sums) = (pixels.lines.map(|line| &line[..c]), &mut sums[..c]);
-    let (each, keep) = pixels.each();
-    for (dy, (x, residual)) in dy.chunks_exact(c).zip(each) {
-        for i in 0..c {
-            let a = x[i] * scale[i] + shift[i] + residual[i] * keep;
-            sums[i] += dy[i] * if a > 0.0 { 0.0 } else { a };
-        }
-    }
-}
-
-pub(super) type Spread<'a> = (&'a mut [MaybeUninit<f32>], Pixels<'a>, &'a [f32], [&'a [f32]; 3]);
 
 /// The gradient of the input: scale * (g - less - (x - mean) * tilt).
-#[inline(always)]
-pub(super) fn spread_gradients((to, pixels, dy, constants): Spread<'_>) {
-    let c = pixels.lines[0].len();
-    let [scale, shift, slope] = pixels.lines.map(|line| &line[..c]);
-    let [less, mean, tilt] = constants.map(|line| &line[..c]);
-    let (each, keep) = pixels.each();
-    for ((to, dy), (x, residual)) in to.chunks_exact_mut(c).zip(dy.chunks_exact(c)).zip(each) {
-        for i in 0..c {
-            let a = x[i] * scale[i] + shift[i] + residual[i] * keep;
-            let g = dy[i] * pixels.steep(a, slope[i]);
-            to[i].write(scale[i] * (g - less[i] - (x[i] - mean[i]) * tilt[i]));
+pub(super) struct Spread<'a> {
+    pub to: &'a mut [MaybeUninit<f32>],
+    pub pixels: Pixels<'a>,
+    pub dy: &'a [f32],
+    /// less, mean and tilt of each channel.
+    pub constants: [&'a [f32]; 3],
+}
+
+impl Loop for Spread<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        let c = self.pixels.lines[0].len();
+        let [scale, shift, slope] = self.pixels.lines.map(|line| &line[..c]);
+        let [less, mean, tilt] = self.constants.map(|line| &line[..c]);
+        let (each, keep) = self.pixels.each();
+        for ((to, dy), (x, residual)) in self.to.chunks_exact_mut(c).zip(self.dy.chunks_exact(c)).zip(each) {
+            for i in 0..c {
+                let a = x[i] * scale[i] + shift[i] + residual[i] * keep;
+                let g = dy[i] * self.pixels.steep(a, slope[i]);
+                to[i].write(scale[i] * (g - less[i] - (x[i] - mean[i]) * tilt[i]));
+            }
         }
     }
 }
 
 /// g, the gradient of the residual.
-#[inline(always)]
-pub(super) fn pass_gradients((to, pixels, dy): (&mut [MaybeUninit<f32>], Pixels<'_>, &[f32])) {
-    let c = pixels.lines[0].len();
-    let [scale, shift, slope] = pixels.lines.map(|line| &line[..c]);
-    let (each, keep) = pixels.each();
-    for ((to, dy), (x, residual)) in to.chunks_exact_mut(c).zip(dy.chunks_exact(c)).zip(each) {
-        for i in 0..c {
-            let a = x[i] * scale[i] + shift[i] + residual[i] * keep;
-            to[i].write(dy[i] * pixels.steep(a, slope[i]));
+pub(super) struct Pass<'a> {
+    pub to: &'a mut [MaybeUninit<f32>],
+    pub pixels: Pixels<'a>,
+    pub dy: &'a [f32],
+}
+
+impl Loop for Pass<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        let c = self.pixels.lines[0].len();
+        let [scale, shift, slope] = self.pixels.lines.map(|line| &line[..c]);
+        let (each, keep) = self.pixels.each();
+        for ((to, dy), (x, residual)) in self.to.chunks_exact_mut(c).zip(self.dy.chunks_exact(c)).zip(each) {
+            for i in 0..c {
+                let a = x[i] * scale[i] + shift[i] + residual[i] * keep;
+                to[i].write(dy[i] * self.pixels.steep(a, slope[i]));
+            }
         }
     }
 }
