@@ -1,5 +1,6 @@
-//! Makes probabilities mean what they say: logits are divided by a temperature before the soft-max (Guo et al. 2017,
-//! arXiv 1706.04599). What is told does not change, only how sure it is.
+//! Makes probabilities mean what they say: what is expected is added to logits that leave it out (see
+//! [`crate::prior`]), and logits are divided by a temperature before the soft-max (Guo et al. 2017, arXiv 1706.04599). The
+//! temperature does not change what is told, only how sure it is.
 
 use std::fs;
 use std::path::Path;
@@ -9,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Distribution, Expression};
 use crate::part::Part;
+use crate::prior::{Prior, Shares};
 
 /// Temperatures that are looked at; beyond them the data say nothing about how sure the net is.
 const TEMPERATURES: (f64, f64) = (0.2, 20.0);
 
-/// A temperature, and the weights that it was fitted for.
+/// Temperatures, and the weights that they were fitted for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
@@ -23,15 +25,41 @@ pub struct Calibration {
     pub fitted_on: String,
     /// Logits are divided by it.
     pub temperature: f32,
+    /// The same where expressions are expected as in the data that the net learnt from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub natural: Option<f32>,
+    /// The same where all expressions are expected alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balanced: Option<f32>,
+    /// What is added to logits before.
+    #[serde(skip)]
+    offsets: [f32; COUNT],
+}
+
+/// How a net that leaves it out how frequent expressions are is to be read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Learnt {
+    /// How often the data that it learnt from showed what.
+    pub shares: Shares,
+    /// How much of that is expected where nobody says what to expect: 1 is natural, 0 balanced.
+    pub usual: f32,
 }
 
 impl Calibration {
     /// Leaves the probabilities of a model as they are.
     pub fn none(fingerprint: &str) -> Self {
-        Self { fingerprint: fingerprint.into(), fitted_on: "nothing".into(), temperature: 1.0 }
+        Self {
+            fingerprint: fingerprint.into(),
+            fitted_on: "nothing".into(),
+            temperature: 1.0,
+            natural: None,
+            balanced: None,
+            offsets: [0.0; COUNT],
+        }
     }
 
-    /// The temperature under which the truth is most probable, for logits that the net did not learn from.
+    /// The temperatures under which the truth is most probable, for logits that the net did not learn from. Where the net
+    /// leaves it out how frequent expressions are, faces count as if each expression were as frequent as is expected.
     ///
     /// # Errors
     /// No logits, logits that are no numbers, or another number of truths.
@@ -40,6 +68,7 @@ impl Calibration {
         fitted_on: &str,
         logits: &[[f32; COUNT]],
         truth: &[Expression],
+        learnt: Option<Learnt>,
     ) -> Result<Self> {
         if logits.is_empty() || logits.len() != truth.len() {
             return Err(Error::new(format!(
@@ -48,23 +77,53 @@ impl Calibration {
                 truth.len()
             )));
         }
-        let loss = |log_temperature: f64| surprise(logits, truth, log_temperature.exp());
-        let (mut lo, mut hi) = (TEMPERATURES.0.ln(), TEMPERATURES.1.ln());
-        // The loss has one valley in 1 / temperature, so thirds that cannot hold its floor are cut away.
-        while hi - lo > 1e-5 {
-            let (left, right) = (lo + (hi - lo) / 3.0, hi - (hi - lo) / 3.0);
-            if loss(left) < loss(right) { hi = right } else { lo = left }
-        }
-        if !loss(lo).is_finite() {
-            return Err(Error::new("a temperature cannot be fitted to logits that are not numbers"));
-        }
-        let temperature = ((lo + hi) / 2.0).exp() as f32;
-        Ok(Self { fingerprint: fingerprint.into(), fitted_on: fitted_on.into(), temperature })
+        let fit = |power: f32| match learnt {
+            None => temperature(logits, truth, |_| 1.0),
+            Some(Learnt { shares, .. }) => {
+                let offsets = Prior::Learnt(power).offsets(&shares);
+                let logits: Vec<_> = logits.iter().map(|&logits| plus(logits, offsets)).collect();
+                let faces = |e: Expression| truth.iter().filter(|&&t| t == e).count() as f64;
+                let counts = Expression::ALL.map(faces);
+                temperature(&logits, truth, |truth| counts[truth as usize].powf(f64::from(power) - 1.0))
+            }
+        };
+        let usual = fit(learnt.map_or(1.0, |learnt| learnt.usual))?;
+        let others = learnt.map(|_| Ok::<_, Error>((fit(1.0)?, fit(0.0)?))).transpose()?;
+        Ok(Self {
+            fingerprint: fingerprint.into(),
+            fitted_on: fitted_on.into(),
+            temperature: usual,
+            natural: others.map(|(natural, _)| natural),
+            balanced: others.map(|(_, balanced)| balanced),
+            offsets: [0.0; COUNT],
+        })
+    }
+
+    /// The calibration where `prior` is expected, or else what is usual, of a net that learnt as `learnt` says.
+    ///
+    /// # Errors
+    /// A prior for a net whose logits already hold one that nobody knows.
+    pub fn expecting(self, prior: Option<Prior>, learnt: Option<Learnt>) -> Result<Self> {
+        let Some(Learnt { shares, usual }) = learnt else {
+            return match prior {
+                None | Some(Prior::NATURAL) => Ok(self),
+                Some(_) => Err(Error::usage("the card of the model does not say how often its data showed what")
+                    .advice("leave --prior out, or choose a model whose card has priors")),
+            };
+        };
+        let prior = prior.unwrap_or(Prior::Learnt(usual));
+        let temperature = match prior {
+            Prior::NATURAL => self.natural,
+            Prior::BALANCED => self.balanced,
+            Prior::Learnt(_) | Prior::Shares(_) => None,
+        };
+        let temperature = temperature.unwrap_or(self.temperature);
+        Ok(Self { temperature, offsets: prior.offsets(&shares), ..self })
     }
 
     /// The calibrated probabilities for a face's logits.
     pub fn apply(&self, logits: [f32; COUNT]) -> Distribution {
-        Distribution::softmax(logits.map(|logit| logit / self.temperature))
+        Distribution::softmax(plus(logits, self.offsets).map(|logit| logit / self.temperature))
     }
 
     /// The calibration of a file's text, if it was made for these weights.
@@ -73,8 +132,10 @@ impl Calibration {
     /// A text that is no calibration, a temperature that is no positive number, or other weights.
     pub fn parse(text: &str, fingerprint: &str) -> Result<Self> {
         let found: Self = toml::from_str(text).context("it does not hold a calibration")?;
-        if !(found.temperature.is_finite() && found.temperature > 0.0) {
-            return Err(Error::new(format!("its temperature cannot be {}", found.temperature)));
+        for temperature in [Some(found.temperature), found.natural, found.balanced].into_iter().flatten() {
+            if !(temperature.is_finite() && temperature > 0.0) {
+                return Err(Error::new(format!("its temperature cannot be {temperature}")));
+            }
         }
         if found.fingerprint != fingerprint {
             return Err(Error::new("it was made for other weights")
@@ -104,18 +165,45 @@ impl Calibration {
     }
 }
 
+fn plus(logits: [f32; COUNT], offsets: [f32; COUNT]) -> [f32; COUNT] {
+    std::array::from_fn(|c| logits[c] + offsets[c])
+}
+
+/// The temperature under which the truth is most probable, a face of each expression counting so much.
+fn temperature(
+    logits: &[[f32; COUNT]],
+    truth: &[Expression],
+    weight: impl Fn(Expression) -> f64,
+) -> Result<f32> {
+    let loss = |log_temperature: f64| surprise(logits, truth, &weight, log_temperature.exp());
+    let (mut lo, mut hi) = (TEMPERATURES.0.ln(), TEMPERATURES.1.ln());
+    // The loss has one valley in 1 / temperature, so thirds that cannot hold its floor are cut away.
+    while hi - lo > 1e-5 {
+        let (left, right) = (lo + (hi - lo) / 3.0, hi - (hi - lo) / 3.0);
+        if loss(left) < loss(right) { hi = right } else { lo = left }
+    }
+    if !loss(lo).is_finite() {
+        return Err(Error::new("a temperature cannot be fitted to logits that are not numbers"));
+    }
+    Ok(((lo + hi) / 2.0).exp() as f32)
+}
+
 /// The mean negative logarithm of the truth's probability.
-fn surprise(logits: &[[f32; COUNT]], truth: &[Expression], temperature: f64) -> f64 {
-    let sum: f64 = logits
-        .iter()
-        .zip(truth)
-        .map(|(logits, &truth)| {
-            let scaled = logits.map(|logit| f64::from(logit) / temperature);
-            let top = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            top + scaled.iter().map(|l| (l - top).exp()).sum::<f64>().ln() - scaled[truth as usize]
-        })
-        .sum();
-    sum / logits.len().max(1) as f64
+fn surprise(
+    logits: &[[f32; COUNT]],
+    truth: &[Expression],
+    weight: impl Fn(Expression) -> f64,
+    temperature: f64,
+) -> f64 {
+    let (mut sum, mut all) = (0.0, 0.0);
+    for (logits, &truth) in logits.iter().zip(truth) {
+        let scaled = logits.map(|logit| f64::from(logit) / temperature);
+        let top = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let surprise = top + scaled.iter().map(|l| (l - top).exp()).sum::<f64>().ln() - scaled[truth as usize];
+        sum += weight(truth) * surprise;
+        all += weight(truth);
+    }
+    sum / all
 }
 
 #[cfg(test)]
@@ -133,7 +221,7 @@ mod tests {
     fn the_temperature_makes_three_of_four_a_probability_of_three_quarters() {
         for gap in [0.5, 3.0, 12.0] {
             let (logits, truth) = faces(gap);
-            let fitted = Calibration::fit("f", "a test", &logits, &truth).unwrap();
+            let fitted = Calibration::fit("f", "a test", &logits, &truth, None).unwrap();
             // ln 3 is the logit of 0.75.
             assert!((fitted.temperature - gap / 3f32.ln()).abs() < 1e-3 * gap, "{fitted:?}");
             assert!((fitted.apply(logits[0]).of(Neutral) - 0.75).abs() < 1e-3);
@@ -141,9 +229,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_expected_is_added_and_has_a_temperature_of_its_own() {
+        // Two expressions of which the data showed one three times as often; scores that say nothing at all.
+        let mut label = [0.0; COUNT];
+        (label[0], label[1]) = (0.75, 0.25);
+        let learnt = Learnt { shares: Shares::of([label]).unwrap(), usual: 0.5 };
+        let silent = [0.0; COUNT];
+        let told = |prior| Calibration::none("f").expecting(prior, Some(learnt)).unwrap().apply(silent);
+        assert!((told(Some(Prior::NATURAL)).of(Neutral) - 0.75).abs() < 1e-6);
+        assert!((told(Some(Prior::BALANCED)).of(Neutral) - 0.125).abs() < 1e-6);
+        let root = 3f32.sqrt();
+        assert!((told(None).of(Neutral) - root / (root + 1.0)).abs() < 1e-6);
+        let even = Prior::Shares(Shares::new([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).unwrap());
+        assert!((told(Some(even)).of(Neutral) - 0.5).abs() < 1e-6);
+        // Scores that are three times too sure where both are expected alike.
+        let (mut logits, mut truth) = (Vec::new(), Vec::new());
+        for (score, label, count) in [(3.0, Neutral, 9), (3.0, Happiness, 1), (-3.0, Neutral, 3), (-3.0, Happiness, 3)] {
+            logits.extend(vec![[score * 1.0986123, 0.0, -1e4, -1e4, -1e4, -1e4, -1e4, -1e4]; count]);
+            truth.extend(vec![label; count]);
+        }
+        let fitted = Calibration::fit("f", "a test", &logits, &truth, Some(learnt)).unwrap();
+        assert!((fitted.balanced.unwrap() - 3.0).abs() < 0.01, "{fitted:?}");
+        assert!(fitted.natural != fitted.balanced && fitted.temperature != fitted.balanced.unwrap());
+        let balanced = fitted.clone().expecting(Some(Prior::BALANCED), Some(learnt)).unwrap();
+        assert_eq!(balanced.temperature, fitted.balanced.unwrap());
+        assert_eq!(fitted.clone().expecting(None, Some(learnt)).unwrap().temperature, fitted.temperature);
+        // A net that has its prior in itself stays as it is.
+        assert_eq!(fitted.clone().expecting(None, None).unwrap(), fitted);
+        let line = fitted.expecting(Some(Prior::BALANCED), None).unwrap_err().line();
+        assert!(line.contains("--prior") && line.contains("card"), "{line}");
+    }
+
+    #[test]
     fn nothing_and_no_numbers_are_refused() {
-        assert!(Calibration::fit("f", "", &[], &[]).is_err());
-        assert!(Calibration::fit("f", "", &[[f32::NAN; COUNT]], &[Neutral]).is_err());
+        assert!(Calibration::fit("f", "", &[], &[], None).is_err());
+        assert!(Calibration::fit("f", "", &[[f32::NAN; COUNT]], &[Neutral], None).is_err());
     }
 
     #[test]

@@ -37,6 +37,12 @@ impl Confusion {
         })
     }
 
+    /// The mean recall of the expressions that have faces, each counting the same; 0 if there are none.
+    pub fn macro_recall(&self) -> f64 {
+        let recall: Vec<_> = self.recall().into_iter().flatten().collect();
+        recall.iter().sum::<f64>() / recall.len().max(1) as f64
+    }
+
     /// For each expression, the harmonic mean of its recall and of the share that is right where it is told;
     /// `None` if it has no faces.
     pub fn f1(&self) -> [Option<f64>; COUNT] {
@@ -98,6 +104,8 @@ mod tests {
         assert_eq!(recall[Neutral as usize], Some(0.75));
         assert_eq!(recall[Anger as usize], Some(0.0));
         assert_eq!(recall[Fear as usize], None);
+        // 3/4, 1 and 0; fear has no faces.
+        assert!((confusion.macro_recall() - 1.75 / 3.0).abs() < 1e-12);
         // Neutral: 2 * 3 / (4 faces + 4 told); happiness 1; anger 0; fear has no faces and does not count.
         assert_eq!(confusion.f1()[Neutral as usize], Some(0.75));
         assert!((confusion.macro_f1() - 1.75 / 3.0).abs() < 1e-12);

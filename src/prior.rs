@@ -1,10 +1,12 @@
 //! How often faces show what: in what a net learnt from, and in what it is to expect.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Expression};
 
 /// The logarithm of a share of nothing: so low that the expression is never told, and still a number.
@@ -68,9 +70,82 @@ impl From<Shares> for BTreeMap<String, f32> {
     }
 }
 
+/// What to expect of the people in front of the camera.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Prior {
+    /// So much of how often the net's data showed what: their shares to this power. 1 is natural, 0 balanced.
+    Learnt(f32),
+    /// These shares.
+    Shares(Shares),
+}
+
+impl Prior {
+    /// Expressions are as frequent as in the data that the net learnt from.
+    pub const NATURAL: Self = Self::Learnt(1.0);
+    /// All expressions are equally frequent.
+    pub const BALANCED: Self = Self::Learnt(0.0);
+
+    /// What is added to scores of a net that learnt from these shares.
+    pub fn offsets(self, learnt: &Shares) -> [f32; COUNT] {
+        match self {
+            Self::Learnt(power) => learnt.logarithms().map(|logarithm| logarithm * power),
+            Self::Shares(shares) => shares.logarithms(),
+        }
+    }
+}
+
+impl FromStr for Prior {
+    type Err = Error;
+
+    /// `natural`, `balanced`, a number from 0 to 1 between the two, or a file: a line `expression = share` for each expression.
+    fn from_str(text: &str) -> Result<Self> {
+        match (text, text.parse()) {
+            ("natural", _) => Ok(Self::NATURAL),
+            ("balanced", _) => Ok(Self::BALANCED),
+            (_, Ok(power)) if (0.0..=1.0).contains(&power) => Ok(Self::Learnt(power)),
+            (_, Ok(power)) => Err(Error::usage(format!("a prior cannot be {power}"))
+                .advice("use natural, balanced, a number from 0 to 1, or a file")),
+            (file, Err(_)) => {
+                let failed = || format!("the prior '{file}' cannot be used");
+                let text = std::fs::read_to_string(Path::new(file)).with_context(failed).map_err(|e| {
+                    e.advice("use natural, balanced, a number from 0 to 1, or a file of lines like anger = 0.2")
+                })?;
+                toml::from_str(&text).map(Self::Shares).map_err(|error| {
+                    Error::new(failed()).because(Error::new(error.message().to_owned()))
+                })
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prior_is_a_word_a_number_or_a_file_and_anything_else_is_refused_in_one_line() {
+        assert_eq!("natural".parse::<Prior>().unwrap(), Prior::NATURAL);
+        assert_eq!("balanced".parse::<Prior>().unwrap(), Prior::BALANCED);
+        assert_eq!("0.25".parse::<Prior>().unwrap(), Prior::Learnt(0.25));
+        let line = |text: &str| text.parse::<Prior>().unwrap_err().line();
+        assert!(line("1.5").contains("cannot be 1.5") && line("NaN").contains("cannot be NaN"));
+        assert!(line("no such file").contains("no such file"));
+        let file = std::env::temp_dir().join(format!("lanet-prior-{}.toml", std::process::id()));
+        let name = file.to_str().unwrap();
+        for (text, wrong) in [
+            ("anger = 0.5\nfear = 0.5", None),
+            ("anger = 0.5", Some("sum to 1")),
+            ("joy = 1.0", Some("'joy'")),
+            ("anger = 'much'", Some("prior")),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            match wrong {
+                None => assert!(matches!(name.parse().unwrap(), Prior::Shares(_))),
+                Some(wrong) => assert!(line(name).contains(wrong) && !line(name).contains('\n'), "{}", line(name)),
+            }
+        }
+        std::fs::remove_file(&file).unwrap();
+    }
 
     #[test]
     fn shares_come_from_labels_and_from_tables() {

@@ -15,6 +15,7 @@ use crate::frame::Frame;
 use crate::geometry::Rect;
 use crate::net::{self, Card, LaNet};
 use crate::people::{People, Person};
+use crate::prior::Prior;
 
 /// Under this probability the expression is called unsure.
 pub const UNSURE_CONFIDENCE: f32 = 0.4;
@@ -130,14 +131,21 @@ struct Known {
 
 impl Classifier {
     /// A classifier with the network in the program, or the one of that name or folder, and the calibration that was
-    /// fitted for it, if there is one; that of a folder is its file [`CALIBRATION`].
+    /// fitted for it, if there is one; that of a folder is its file [`CALIBRATION`]. It expects `prior`, or what the model's
+    /// card says.
     ///
     /// # Errors
-    /// A model that does not exist, is damaged or does not tell expressions; a calibration for other weights.
-    pub fn open(model: Option<&str>, smoothing: Duration, device: &Device) -> Result<Self> {
+    /// A model that does not exist, is damaged or does not tell expressions; a calibration for other weights; a prior for a
+    /// model whose card has none.
+    pub fn open(
+        model: Option<&str>,
+        prior: Option<Prior>,
+        smoothing: Duration,
+        device: &Device,
+    ) -> Result<Self> {
         let name = model.unwrap_or(net::DEFAULT);
         let model = net::open(name, device)?;
-        let calibration = calibration_of(name, &model.card)?;
+        let calibration = calibration_of(name, &model.card)?.expecting(prior, model.card.learnt())?;
         Ok(Self::new(LaNet::from_model(&model)?, calibration, smoothing, device))
     }
 

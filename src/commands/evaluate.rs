@@ -15,7 +15,8 @@ use lanet_live::face::align;
 use lanet_live::metrics::{Confusion, calibration_error};
 use lanet_live::net::{self, LaNet};
 use lanet_live::part::Part;
-use lanet_live::reader::calibration_of;
+use lanet_live::prior::Prior;
+use lanet_live::reader::{UNSURE_CONFIDENCE, calibration_of};
 use serde_json::json;
 
 use super::bar::Bar;
@@ -36,6 +37,14 @@ pub struct Options {
     /// The model: a name or a folder
     #[arg(long, value_name = "NAME|DIR", default_value = net::DEFAULT)]
     model: String,
+    /// How frequent expressions are expected to be: natural (as in the data that the model learnt from), balanced, a
+    /// number from 0 (balanced) to 1 (natural), or a file of lines like anger = 0.2 [default: as the model's card says]
+    #[arg(long, value_name = "natural|balanced|X|FILE", value_parser = super::parsed::<Prior>)]
+    prior: Option<Prior>,
+    /// For a model with two classifiers: how much the second, of what was meant, has to say, from 0 to 1 [default: as the
+    /// model's card says]
+    #[arg(long, value_name = "X")]
+    mix: Option<f32>,
     /// Calibrate the probabilities by this file
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
@@ -51,12 +60,23 @@ pub struct Options {
     /// Also write the figures to this file
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
+    /// Also write what was told of each face to this table: path, label, logits
+    #[arg(long, value_name = "PATH")]
+    faces: Option<PathBuf>,
 }
 
 /// Measures.
 pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let device = options.device.parse::<Choice>()?.open()?;
-    let model = net::open(&options.model, &device)?;
+    let mut model = net::open(&options.model, &device)?;
+    if let Some(mix) = options.mix {
+        if model.card.mix.is_none() || !(0.0..=1.0).contains(&mix) {
+            return Err(Error::usage(format!("the model '{}' cannot be mixed by {mix}", options.model))
+                .advice("choose a model with two classifiers, and a --mix from 0 to 1"));
+        }
+        model.card.mix = Some(mix);
+    }
+    let learnt = model.card.learnt();
     let net = LaNet::from_model(&model)?;
     let data = Dataset::open(&options.data)?;
     tell_skipped(talk, &data.skipped, "of the table");
@@ -93,16 +113,21 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
             let split = options.split.as_deref().unwrap_or("all");
             let name = options.data.file_name().unwrap_or_default().to_string_lossy();
             let on = format!("{name}, {split}, {} faces", truth.len());
-            let fitted = Calibration::fit(fingerprint, &on, &logits, &truth)?;
+            let fitted = Calibration::fit(fingerprint, &on, &logits, &truth, learnt)?;
             fitted.save(file)?;
             fitted
         }
         (None, None) => calibration_of(&options.model, &model.card)?,
     };
+    let expecting = |calibration: Calibration| calibration.expecting(options.prior, learnt);
+    let calibration = expecting(calibration)?;
     let figures = Figures::of(&samples, &truth, &logits, &calibration);
-    let raw = Figures::of(&samples, &truth, &logits, &Calibration::none(fingerprint));
+    let raw = Figures::of(&samples, &truth, &logits, &expecting(Calibration::none(fingerprint))?);
     if let Some(file) = &options.json {
         figures.save(file)?;
+    }
+    if let Some(file) = &options.faces {
+        save_faces(file, &samples, &logits)?;
     }
     print(|out| out.write_all(figures.text(calibration.temperature, raw.ece).as_bytes()))
 }
@@ -111,6 +136,9 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
 pub struct Figures {
     confusion: Confusion,
     ece: f64,
+    /// The share of faces of which no expression is probable enough, and the accuracy over the others.
+    unsure: f64,
+    sure_accuracy: f64,
     images: usize,
     without_face: usize,
 }
@@ -118,9 +146,14 @@ pub struct Figures {
 impl Figures {
     fn of(samples: &[Sample], truth: &[Expression], logits: &[[f32; COUNT]], by: &Calibration) -> Self {
         let told: Vec<Distribution> = logits.iter().map(|&logits| by.apply(logits)).collect();
-        let pairs = truth.iter().copied().zip(told.iter().map(|told| told.top().0));
+        let pairs = || truth.iter().copied().zip(&told);
+        let told_of = |(truth, told): (Expression, &Distribution)| (truth, told.top().0);
+        let sure = pairs().filter(|(_, told)| told.top().1 >= UNSURE_CONFIDENCE).map(told_of);
+        let sure = Confusion::of(sure);
         Self {
-            confusion: Confusion::of(pairs),
+            confusion: Confusion::of(pairs().map(told_of)),
+            unsure: 1.0 - sure.total() as f64 / told.len().max(1) as f64,
+            sure_accuracy: sure.accuracy(),
             ece: calibration_error(&told, truth),
             images: samples.len(),
             without_face: samples.iter().filter(|sample| sample.mesh.is_none()).count(),
@@ -136,6 +169,9 @@ impl Figures {
         let value = json!({
             "accuracy": self.confusion.accuracy(),
             "macro_f1": self.confusion.macro_f1(),
+            "macro_recall": self.confusion.macro_recall(),
+            "unsure": self.unsure,
+            "accuracy_of_sure": self.sure_accuracy,
             "recall": recall,
             "confusion": self.confusion.counts,
             "ece": self.ece,
@@ -160,6 +196,11 @@ impl Figures {
         ));
         line(format!("accuracy    {:.4}", self.confusion.accuracy()));
         line(format!("macro F1    {:.4}", self.confusion.macro_f1()));
+        let (recall, classes) = (self.confusion.macro_recall(), self.confusion.recall());
+        let classes = classes.iter().flatten().count();
+        line(format!("macro recall {recall:.4} over the {classes} expressions that the data show"));
+        let (unsure, sure) = (100.0 * self.unsure, self.sure_accuracy);
+        line(format!("unsure      {unsure:.1} % of the faces, accuracy {sure:.4} over the others"));
         let (ece, t) = (self.ece, temperature);
         line(format!("calibration error {ece:.4} at temperature {t:.3}, {raw_ece:.4} without"));
         let names = Expression::ALL.map(|e| format!("{:.5}", e.name()));
@@ -176,6 +217,23 @@ impl Figures {
         }
         text
     }
+}
+
+/// Writes what the net says of each face.
+fn save_faces(file: &Path, samples: &[Sample], logits: &[[f32; COUNT]]) -> Result<()> {
+    let failed = || format!("cannot write '{}'", file.display());
+    let part = Part::create(file, true)?;
+    let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;
+    let header = ["path", "label"].into_iter().chain(Expression::ALL.map(Expression::name));
+    writer.write_record(header).with_context(failed)?;
+    for (sample, logits) in samples.iter().zip(logits) {
+        let path = sample.path.to_string_lossy().into_owned();
+        let row = [path, sample.label.name().to_owned()].into_iter();
+        writer.write_record(row.chain(logits.map(|logit| logit.to_string()))).with_context(failed)?;
+    }
+    writer.flush().with_context(failed)?;
+    drop(writer);
+    part.finish()
 }
 
 /// Where faces that were found are kept.

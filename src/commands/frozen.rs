@@ -132,7 +132,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let logits = logits.flatten_all()?.to_vec1::<f32>()?;
     let truth: Vec<_> = valid.iter().map(|sample| sample.label).collect();
     let on = format!("{}, {valid_name}, {} faces", data_name(options), truth.len());
-    Calibration::fit(&card.fingerprint, &on, logits.as_chunks::<COUNT>().0, &truth)?
+    Calibration::fit(&card.fingerprint, &on, logits.as_chunks::<COUNT>().0, &truth, None)?
         .save(&options.output.join(CALIBRATION))?;
     talk.say(&format!("{}: epoch {epoch}, {accuracy:.4} of {valid_name} right", options.output.display()));
     ended(if stop.asked() { Outcome::Interrupted } else { Outcome::Done })

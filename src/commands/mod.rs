@@ -17,11 +17,17 @@ mod watch;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use lanet_live::error::{Context, Error, Result};
+
+/// For options whose values say what is wrong with them.
+fn parsed<T: FromStr<Err = Error>>(text: &str) -> std::result::Result<T, String> {
+    text.parse().map_err(|error: Error| error.line())
+}
 
 /// Real-time facial-expression recognition on your own machine: webcam, video files and pictures.
 #[derive(Debug, Parser)]

@@ -1,7 +1,6 @@
 //! `lanet-live train`: a model that tells expressions, learnt from labelled pictures or shards of them.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device};
@@ -11,7 +10,7 @@ use lanet_live::calibration::Calibration;
 use lanet_live::clips::{Dataset, Entry};
 use lanet_live::device::Choice;
 use lanet_live::error::{Context, Error, Result};
-use lanet_live::expression::{COUNT, Distribution, Expression};
+use lanet_live::expression::{COUNT, Expression};
 use lanet_live::metrics::{Confusion, calibration_error};
 use lanet_live::net::lanet::Pool;
 use lanet_live::net::{self, Backbone, Card, Model};
@@ -33,7 +32,7 @@ use lanet_live::train::state::recipe_of;
 use super::bar::Bar;
 use super::epochs::{Judgement, Row, Rows};
 use super::evaluate::{cache_folder, samples, tell_skipped};
-use super::{Outcome, Stop, Talk, frozen};
+use super::{Outcome, Stop, Talk, frozen, parsed};
 
 /// The state of a run, in its output folder.
 const RUN: &str = "run.safetensors";
@@ -206,10 +205,6 @@ fn freeze(text: &str) -> std::result::Result<Freeze, String> {
     }
 }
 
-fn parsed<T: FromStr<Err = Error>>(text: &str) -> std::result::Result<T, String> {
-    text.parse().map_err(|error: Error| error.line())
-}
-
 /// Learns.
 pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     if options.freeze == Some(Freeze::Backbone) {
@@ -282,7 +277,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
                     let folder = options.output.join(name);
                     let card = model.save(&folder, DType::F16)?;
                     let on = format!("the {} faces that chose the epoch", valid.len());
-                    let calibration = Calibration::fit(&card.fingerprint, &on, &logits, &valid.truth)?;
+                    let calibration = Calibration::fit(&card.fingerprint, &on, &logits, &valid.truth, training.learnt())?;
                     calibration.save(&folder.join(CALIBRATION))?;
                 }
                 let reported = match report.is_empty() {
@@ -492,7 +487,8 @@ struct Lessons {
 
 fn judge(training: &Training, valid: &Lesson) -> Result<(Judgement, Vec<[f32; COUNT]>)> {
     let logits = training.answers(valid, JUDGED)?;
-    let told: Vec<_> = logits.iter().map(|&logits| Distribution::softmax(logits)).collect();
+    let plain = Calibration::none("").expecting(None, training.learnt())?;
+    let told: Vec<_> = logits.iter().map(|&logits| plain.apply(logits)).collect();
     if logits.iter().flatten().any(|x| !x.is_finite()) {
         return Err(Error::new(format!(
             "after epoch {} the network gives no numbers any more",
@@ -525,7 +521,8 @@ fn model(training: &Training, options: &Options, judgement: &Judgement) -> Resul
         licence: "unknown".into(),
         fingerprint: String::new(),
         mix: recipe.meant.map(|meant| meant.mix as f32),
-        priors: training.priors(),
+        prior: None,
+        priors: training.learnt().map(|learnt| learnt.shares),
         input: recipe.input(),
         classes: Expression::ALL.to_vec(),
         results,

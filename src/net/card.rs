@@ -11,6 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::calibration::Learnt;
 use crate::error::{Context, Error, Result};
 use crate::expression::Expression;
 use crate::frame::Image;
@@ -36,6 +37,9 @@ pub struct Card {
     /// How much the second classifier, `meant.*`, has to say where there is one: logits are (1 - mix) head + mix meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mix: Option<f32>,
+    /// How much of `priors` is expected where nobody says what to expect: 1 (if it does not say) is natural, 0 balanced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prior: Option<f32>,
     /// What goes in.
     pub input: Input,
     /// What comes out, in order; empty for networks that do not classify.
@@ -48,6 +52,13 @@ pub struct Card {
     /// Measured results, each with its protocol in its name.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub results: toml::Table,
+}
+
+impl Card {
+    /// How its logits are to be read, if they leave it out how frequent expressions are.
+    pub fn learnt(&self) -> Option<Learnt> {
+        Some(Learnt { shares: self.priors?, usual: self.prior.unwrap_or(1.0) })
+    }
 }
 
 /// The input tensor of a network: (batch, 3, height, width), each value (pixel - mean) / std with pixels 0 to 255.
@@ -246,6 +257,7 @@ mod tests {
             licence: "MIT".into(),
             fingerprint: String::new(),
             mix: None,
+            prior: None,
             priors: None,
             input: Input { width: 1, height: 2, channels: Channels::Bgr, mean: [1.0; 3], std: [2.0; 3] },
             classes: Expression::ALL.to_vec(),

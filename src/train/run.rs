@@ -19,12 +19,12 @@ use super::recipe::Recipe;
 use super::remembered::Remembered;
 use super::state::{Best, State};
 use super::step::{Losses, step};
+use crate::calibration::Learnt;
 use crate::error::{Context, Error, Result};
 use crate::expression::COUNT;
 use crate::flow::Stream;
 use crate::kernels;
 use crate::net::{LaNet, Plan, Trunk};
-use crate::prior::Shares;
 
 /// What a training tells.
 #[derive(Debug, Clone)]
@@ -221,13 +221,12 @@ impl Training {
         Ok(tensors)
     }
 
-    /// How often the labels say what, if the network leaves that out.
-    pub fn priors(&self) -> Option<Shares> {
-        self.recipe().adjust.then_some(self.state.about.priors.seen)
+    /// How the network's logits are to be read, if they leave out how frequent expressions are.
+    pub fn learnt(&self) -> Option<Learnt> {
+        self.recipe().adjust.then_some(Learnt { shares: self.state.about.priors.seen, usual: 1.0 })
     }
 
-    /// What the network in use, see [`Training::export`], says of some samples as they are, `batch` at a time: logits, which
-    /// expect each expression as often as the labels that it learns from have it.
+    /// What the network in use, see [`Training::export`], says of some samples as they are, `batch` at a time: logits.
     ///
     /// # Errors
     /// A picture that cannot be read.
@@ -237,14 +236,12 @@ impl Training {
         let tensor = |name: &str| tensors.get(name).cloned();
         let mix = self.recipe().meant.map(|meant| meant.mix as f32);
         let net = LaNet::new(Trunk::new(&self.net.plan, tensor)?, tensor, look.input, mix)?;
-        let prior = self.priors().map_or([0.0; COUNT], |priors| priors.logarithms());
         let mut answers = Vec::with_capacity(lesson.len());
         let all: Vec<(usize, u64)> = (0..lesson.len()).map(|n| (n, 0)).collect();
         for chosen in all.chunks(batch.max(1)) {
             let pictures = look.batch(lesson, chosen)?.pictures(&look.input, &self.device)?;
             let logits = net.forward(&pictures)?.flatten_all()?.to_vec1::<f32>()?; // (B, C)
-            let with_prior = |logits: &[f32; COUNT]| std::array::from_fn(|c| logits[c] + prior[c]);
-            answers.extend(logits.as_chunks::<COUNT>().0.iter().map(with_prior));
+            answers.extend_from_slice(logits.as_chunks::<COUNT>().0);
         }
         Ok(answers)
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lanet_live::overlay::Style;
+use lanet_live::prior::Prior;
 
 /// As many faces as `--max-faces` allows.
 pub const MOST_FACES: u64 = 256;
@@ -42,6 +43,10 @@ pub struct Options {
     /// The expression model: a name (see 'lanet-live models') or a folder
     #[arg(long, value_name = "NAME|DIR")]
     pub model: Option<String>,
+    /// How frequent expressions are in front of the camera: natural (as in the data that the model learnt from), balanced,
+    /// a number from 0 (balanced) to 1 (natural), or a file of lines like anger = 0.2 [default: as the model's card says]
+    #[arg(long, value_name = "natural|balanced|X|FILE", value_parser = crate::commands::parsed::<Prior>)]
+    pub prior: Option<Prior>,
     /// Compute on: auto, cpu, cuda:N or metal:N
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
