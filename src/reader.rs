@@ -217,6 +217,9 @@ fn smoothed(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::face::Mesh;
+    use crate::frame::Image;
+    use crate::geometry::{Point, Pose};
 
     const SAD: Distribution = Distribution([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
     const HAPPY: Distribution = Distribution([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
@@ -250,5 +253,58 @@ mod tests {
         let soon = Duration::from_millis(1);
         assert_eq!(smoothed(None, HAPPY, soon, Duration::from_secs(1)), HAPPY);
         assert_eq!(smoothed(sad(), HAPPY, soon, Duration::ZERO), HAPPY);
+    }
+
+    fn scene(source: &str, ms: u64, faces: u64) -> Scene {
+        let points = (0..468).map(|n| Point::new((n % 22) as f32 * 4.0 + 20.0, (n / 22) as f32 * 4.0 + 20.0));
+        let mesh = Mesh { points: points.collect(), depths: vec![0.0; 468], score: 1.0 };
+        let bounds = Rect::new(20.0, 20.0, 84.0, 84.0);
+        let face = |track| Face { track, bounds, mesh: mesh.clone(), pose: Pose::default() };
+        // Not the same in every frame, so that smoothing has something to do.
+        let image = Image::filled(128, 128, [(ms % 251) as u8; 3]);
+        let frame = Frame { image, source: source.into(), index: 0, time: Duration::from_millis(ms) };
+        Scene { frame, faces: (1..=faces).map(face).collect() }
+    }
+
+    fn classifier(smoothing: Duration) -> Classifier {
+        Classifier::open(None, None, smoothing, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn nobody_is_smoothed_with_what_somebody_else_showed() {
+        let mut classifier = classifier(Duration::from_secs(1));
+        let mut is_smoothed = |scene| {
+            let face = classifier.classify(scene).unwrap().faces.remove(0);
+            face.smoothed != face.calibrated
+        };
+        assert!(!is_smoothed(scene("a", 500, 1)) && is_smoothed(scene("a", 600, 1)));
+        assert!(!is_smoothed(scene("b", 700, 1)), "another source");
+        assert!(!is_smoothed(scene("b", 100, 1)), "an earlier time");
+    }
+
+    #[test]
+    fn whoever_is_not_read_or_was_there_a_moment_ago_has_a_place() {
+        let mut classifier = classifier(Duration::ZERO).with_most_faces(2);
+        let mut places = |ms, faces| {
+            let reading = classifier.classify(scene("a", ms, faces)).unwrap();
+            (reading.faces.len(), reading.whereabouts.len())
+        };
+        assert_eq!((places(0, 3), places(1500, 0), places(1600, 0)), ((2, 3), (0, 3), (0, 0)));
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_are_an_error_and_not_neutral() {
+        let model = net::open(net::DEFAULT, &Device::Cpu).unwrap();
+        let tensors = model.names().into_iter().map(|name| {
+            let tensor = model.tensor(name).unwrap();
+            let broken = if name == "head.bias" { (tensor * f64::NAN).unwrap() } else { tensor.clone() };
+            (name.to_owned(), broken)
+        });
+        let broken = net::Model::new(model.card.clone(), tensors.collect());
+        let net = LaNet::from_model(&broken).unwrap();
+        let none = Calibration::none(&model.card.fingerprint);
+        let mut classifier = Classifier::new(net, none, Duration::ZERO, &Device::Cpu);
+        let line = classifier.classify(scene("a", 0, 1)).unwrap_err().line();
+        assert!(line.contains("no number") && line.contains("--model"), "{line}");
     }
 }

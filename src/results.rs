@@ -271,4 +271,42 @@ mod tests {
             assert!(Results::create(Path::new(name), false, false).err().unwrap().is_usage(), "{name}");
         }
     }
+
+    #[test]
+    fn of_a_full_disk_the_whole_lines_are_kept() {
+        /// Takes so many bytes.
+        struct Full(File, usize);
+        impl Write for Full {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let room = self.1.min(bytes.len());
+                self.1 -= room;
+                if room == 0 { Err(io::ErrorKind::StorageFull.into()) } else { self.0.write(&bytes[..room]) }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for (name, room) in [("a.jsonl", 1500), ("b.csv", CHUNK * 2 + 77), ("c.jsonl", 10)] {
+            let target = folder.path().join(name);
+            let mut results = Results::create(&target, false, false).unwrap();
+            let file = File::options().write(true).open(results.part.as_ref().unwrap().path()).unwrap();
+            results.to = Box::new(Full(file, room));
+            let failure = (0..2000).find_map(|_| results.write(&[row(true)]).err());
+            let line = failure.or_else(|| results.finish().err()).unwrap().line();
+            assert!(!target.exists() && line.starts_with("cannot write results to"), "{line}");
+            let kept = folder.path().join(name.replace('.', ".part."));
+            if room == 10 {
+                // Not one whole line.
+                assert!(!kept.exists() && line.contains("disk is not full"), "{line}");
+                continue;
+            }
+            assert!(line.contains(&*kept.to_string_lossy()), "{line}");
+            let text = std::fs::read_to_string(&kept).unwrap();
+            let last = text.lines().last().unwrap();
+            assert!(text.ends_with('\n') && room - text.len() <= last.len() + 1, "{} of {room}", text.len());
+            assert!(text.lines().filter(|line| *line == last).count() > 2);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left behind");
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use lanet_live::frame::Image;
 use lanet_live::images;
@@ -115,6 +116,15 @@ fn start_and_end_keep_the_numbers_of_the_input() {
     let expected: Vec<_> = times(&whole).into_iter().filter(|(_, time)| *time >= 2.0).collect();
     assert!(!expected.is_empty());
     assert_eq!(times(&part), expected);
+    // What is said does not hang on where it begins, or hardly.
+    let said = |rows: &[serde_json::Value]| -> Vec<f64> {
+        let rows = rows.iter().filter(|row| row["time"].as_f64().unwrap() >= 2.0);
+        rows.map(|row| row["probabilities"]["sadness"].as_f64().unwrap()).collect()
+    };
+    let apart = said(&whole).iter().zip(said(&part)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(apart < 0.005, "{apart}");
+    let late = lanet_live(&folder, &format!("--input {} --results - --start 20", clip.display()));
+    assert!(text(&late.stderr).contains("before the start at 20.00 s"), "{}", text(&late.stderr));
 }
 
 #[test]
@@ -173,6 +183,74 @@ fn pictures_of_every_kind_are_drawn_and_none_is_lost() {
 }
 
 #[test]
+fn no_two_files_are_written_to_one_place() {
+    let folder = Scratch::new();
+    paint(&folder.path("in.png"), 40, 30);
+    fs::create_dir(folder.path("out")).unwrap();
+    for arguments in ["--output a.png --timeline ./a.png", "--output out --timeline out/in.png"] {
+        let output = lanet_live(&folder, &format!("--input in.png -y {arguments}"));
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains("would be written twice"), "{said}");
+    }
+    assert_eq!(folder.names(), ["in.png", "out"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_need_not_be_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Scratch::new();
+    let name = |bytes: &'static [u8]| OsStr::from_bytes(bytes);
+    fs::create_dir(folder.path("in")).unwrap();
+    for bytes in [&b"in/\xfe.png"[..], b"in/\xff.png"] {
+        paint(&folder.path("").join(name(bytes)), 40, 30);
+    }
+    let run = |arguments: &[&OsStr]| command(&folder).args(arguments).output().unwrap().status.success();
+    let [input, output, results] = ["--input", "--output", "--results"].map(OsStr::new);
+    assert!(run(&[input, OsStr::new("in"), output, OsStr::new("out")]));
+    assert_eq!(fs::read_dir(folder.path("out")).unwrap().count(), 2);
+    assert!(run(&[input, name(b"in/\xff.png"), results, name(b"\xfd.jsonl")]));
+    assert!(folder.path("").join(name(b"\xfd.jsonl")).exists());
+}
+
+#[test]
+fn whoever_stops_reading_the_results_does_not_cut_the_video() {
+    let (folder, Some(clip)) = (Scratch::new(), media("single_face.mp4")) else { return };
+    let mut child = command(&folder)
+        .args(["--results", "-", "--output", "o.mp4", "--input"])
+        .arg(clip)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    let frames =
+        ffprobe("-count_frames -select_streams v -show_entries stream=nb_read_frames", &folder.path("o.mp4"));
+    assert_eq!(frames, ["72"]);
+}
+
+#[test]
+fn faces_that_are_not_read_are_hidden_all_the_same() {
+    let (folder, Some(picture)) = (Scratch::new(), media("multi_face.jpg")) else { return };
+    let run = |more: &str| lines(&lanet_live(&folder, &format!("--input {} {more}", picture.display())));
+    let faces = run("--results -");
+    assert_eq!(run("--results - --blur --max-faces 1 --output hidden.png").len(), 1);
+    let (seen, hidden) = (images::read(&picture).unwrap(), images::read(&folder.path("hidden.png")).unwrap());
+    for face in faces {
+        let side = |n: usize| face["box"][n].as_f64().unwrap() as usize;
+        // In its middle, half as wide and high: away from labels.
+        let (left, top, width, height) =
+            (side(0) + side(2) / 4, side(1) + side(3) / 4, side(2) / 2, side(3) / 2);
+        let pixels = (top..top + height).flat_map(|y| (left..left + width).map(move |x| (x, y)));
+        let (count, same) = pixels.fold((0, 0), |(count, same), (x, y)| {
+            (count + 1, same + usize::from(seen.bgr(x, y) == hidden.bgr(x, y)))
+        });
+        assert!(same * 5 < count, "{same} of {count} pixels of {face} can be seen");
+    }
+}
+
+#[test]
 fn a_folder_of_pictures_becomes_a_folder_of_pictures() {
     let folder = Scratch::new();
     fs::create_dir(folder.path("in")).unwrap();
@@ -203,11 +281,11 @@ fn an_interrupt_keeps_what_was_finished_and_playable() {
         let video = folder.names().into_iter().find(|name| name.ends_with(".mp4"));
         video.is_some_and(|name| fs::metadata(folder.path(&name)).is_ok_and(|file| file.len() > 0))
     };
-    let patience = std::time::Instant::now();
+    let patience = Instant::now();
     while !begun() && patience.elapsed().as_secs() < 60 {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    interrupt(&child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     let rows = fs::read_to_string(folder.path("r.jsonl")).unwrap().lines().count();
@@ -215,4 +293,25 @@ fn an_interrupt_keeps_what_was_finished_and_playable() {
         ffprobe("-count_frames -select_streams v -show_entries stream=nb_read_frames", &folder.path("o.mp4"));
     assert_eq!(frames, [rows.to_string()]);
     assert!((1..472).contains(&rows));
+}
+
+#[cfg(unix)]
+fn interrupt(child: &Child) {
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_is_answered_while_a_source_is_silent() {
+    // It takes the call and says nothing; without the interrupt, the program would wait for ten seconds.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/live.ts", silent.local_addr().unwrap());
+    let folder = Scratch::new();
+    let child = command(&folder).args(["--input", &address, "--results", "r.jsonl"]).spawn().unwrap();
+    let _call = silent.accept().unwrap();
+    let asked = Instant::now();
+    interrupt(&child);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert!(folder.names().is_empty());
 }

@@ -35,21 +35,28 @@ pub struct View {
     window: Window,
     look: Look,
     pace: Pace,
-    shown: Option<Shown>,
-    /// When the first frame since the last pause was shown, and its time.
-    began: Option<(Instant, Duration)>,
+    shown: Option<Arc<Reading>>,
+    /// What is shown next, when it is time.
+    next: Option<Arc<Reading>>,
+    playing: Playing,
+    /// When the last frame came into the window.
+    before: Option<Instant>,
     /// Mean seconds between frames.
     interval: f64,
     meter: Arc<Meter>,
     warnings: Warnings,
 }
 
-/// What is in the window.
-struct Shown {
-    reading: Arc<Reading>,
-    since: Instant,
-    /// When the next one may be shown.
-    until: Instant,
+/// When the first frame since the last pause was shown, and its time.
+#[derive(Debug, Default)]
+struct Playing(Option<(Instant, Duration)>);
+
+impl Playing {
+    /// When the frame of this time is due: no sooner than it was filmed. The first one is due now.
+    fn due(&mut self, now: Instant, time: Duration) -> Instant {
+        let (start, first) = *self.0.get_or_insert((now, time));
+        start + time.saturating_sub(first)
+    }
 }
 
 /// What keys change.
@@ -91,7 +98,18 @@ impl View {
     pub fn new(window: Window, style: Style, pace: Pace, hiding: Arc<AtomicBool>) -> Self {
         let look = Look { style, paused: false, hiding };
         let (meter, warnings) = (Arc::new(Meter::new("view")), Warnings::default());
-        Self { window, look, pace, shown: None, began: None, interval: 0.0, meter, warnings }
+        Self {
+            window,
+            look,
+            pace,
+            shown: None,
+            next: None,
+            playing: Playing::default(),
+            before: None,
+            interval: 0.0,
+            meter,
+            warnings,
+        }
     }
 
     /// How long it takes to draw and to show a reading.
@@ -110,13 +128,16 @@ impl View {
     /// A window that the system takes away.
     pub fn run(mut self, readings: Queue, stop: impl Fn() -> bool) -> Result<()> {
         while !stop() {
-            let wait = self.wait();
-            if wait.is_zero() {
+            if self.next.is_none() && !self.look.paused {
                 match readings.next_within(GLANCE) {
-                    Next::Reading(reading) => self.show(reading)?,
+                    Next::Reading(reading) => self.next = Some(reading),
                     Next::Nothing => {}
                     Next::End => break,
                 }
+            }
+            let wait = self.wait();
+            if let Some(reading) = self.next.take_if(|_| wait.is_zero()) {
+                self.show(reading)?;
             }
             let Some(key) = self.window.key(wait)? else { continue };
             match self.look.press(key) {
@@ -125,40 +146,37 @@ impl View {
                 Wish::Screenshot => self.screenshot(),
             }
             if self.look.paused {
-                self.began = None;
+                self.playing = Playing::default();
             }
         }
         Ok(())
     }
 
     /// How long keys are waited for before the next reading may be shown.
-    fn wait(&self) -> Duration {
-        match &self.shown {
-            Some(_) if self.look.paused => GLANCE,
-            Some(shown) => shown.until.saturating_duration_since(Instant::now()).min(GLANCE),
-            None => Duration::ZERO,
-        }
+    fn wait(&mut self) -> Duration {
+        let now = Instant::now();
+        let due = match &self.next {
+            _ if self.look.paused => now + GLANCE,
+            Some(next) if self.pace == Pace::Filmed => self.playing.due(now, next.frame.time),
+            _ => now,
+        };
+        due.saturating_duration_since(now).min(GLANCE)
     }
 
     fn show(&mut self, reading: Arc<Reading>) -> Result<()> {
-        let (now, time) = (Instant::now(), reading.frame.time);
-        if let Some(before) = &self.shown {
-            let passed = (now - before.since).as_secs_f64();
+        let now = Instant::now();
+        if let Some(before) = self.before.replace(now) {
+            let passed = (now - before).as_secs_f64();
             self.interval = if self.interval == 0.0 { passed } else { self.interval * 0.9 + passed * 0.1 };
         }
-        let (start, first) = *self.began.get_or_insert((now, time));
-        let until = match self.pace {
-            Pace::Filmed => start + time.saturating_sub(first),
-            Pace::Live | Pace::Newest | Pace::Pictures => now,
-        };
         self.look.paused = self.pace == Pace::Pictures;
-        self.shown = Some(Shown { reading, since: now, until });
+        self.shown = Some(reading);
         let meter = self.meter.clone();
         meter.time(|| self.draw())
     }
 
     fn draw(&mut self) -> Result<()> {
-        let Some(Shown { reading, .. }) = &self.shown else { return Ok(()) };
+        let Some(reading) = &self.shown else { return Ok(()) };
         let mut image = overlay::draw(reading, self.look.style)?;
         let state = match (self.look.paused, self.pace) {
             (true, Pace::Pictures) => "SPACE next, Q quit".to_owned(),
@@ -172,7 +190,7 @@ impl View {
 
     /// Writes what is shown, without the banner; the run goes on also where no picture can be written.
     fn screenshot(&self) {
-        let Some(Shown { reading, .. }) = &self.shown else { return };
+        let Some(reading) = &self.shown else { return };
         let written = overlay::draw(reading, self.look.style)
             .and_then(|image| images::write(&free_name(reading.frame.index), &image, false));
         if let Err(error) = written {
@@ -205,5 +223,17 @@ mod tests {
         assert_eq!((look.press(Key::Quit), look.press(Key::Screenshot)), (Wish::Close, Wish::Screenshot));
         look.press(Key::Pause);
         assert!(look.paused);
+    }
+
+    #[test]
+    fn a_file_plays_no_faster_than_it_was_filmed() {
+        let (mut playing, start) = (Playing::default(), Instant::now());
+        let at = Duration::from_secs;
+        assert_eq!(playing.due(start, at(100)), start);
+        // Later it is due at the same moment, however far the frames are apart.
+        assert_eq!(playing.due(start + at(3), at(105)), start + at(5));
+        // After a pause it goes on from there.
+        playing = Playing::default();
+        assert_eq!(playing.due(start + at(60), at(105)), start + at(60));
     }
 }

@@ -35,7 +35,7 @@ use source::Source;
 pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     video::quiet();
     let Some(source) = source::open(options, stop)? else { return Ok(Outcome::Interrupted) };
-    let (live, count) = (source.live, source.count.map(|count| count as usize));
+    let (live, begin, count) = (source.live, source.begin, source.count.map(|count| count as usize));
     let mut warnings = vec![source.warnings.clone()];
     let mut fan = FanOut::new(source.delivery);
     add_files(options, &source, &mut fan, &mut warnings)?;
@@ -54,7 +54,8 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let (interrupted, shut) = (stop.clone(), closed.clone());
     let readings = readings.until(move || interrupted.asked() || shut.load(Ordering::Relaxed));
     let most = options.frames.map_or(usize::MAX, |frames| frames as usize);
-    let running = fan.start(readings.take(most))?;
+    let early = move |reading: &Result<Reading>| reading.as_ref().is_ok_and(|r| r.frame.time < begin);
+    let running = fan.start(readings.skip_while(early).take(most))?;
 
     let mut viewed = Ok(());
     if let Some((view, queue)) = view {

@@ -1,6 +1,6 @@
 //! Where frames come from: a camera, a video, an address, or pictures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use lanet_live::warning::Warnings;
 use super::Stop;
 use super::options::Options;
 
+/// So much of a video before `--start` is looked at, so that faces are followed by then as in a run from its beginning.
+const LEAD_IN: Duration = Duration::from_secs(1);
+
 /// Where frames come from.
 pub struct Source {
     pub frames: Box<dyn Iterator<Item = Result<Frame>> + Send>,
@@ -27,6 +30,8 @@ pub struct Source {
     pub count: Option<u64>,
     /// Frames a second, if that is known.
     pub rate: Option<f64>,
+    /// Readings of frames before this time are not wanted.
+    pub begin: Duration,
     /// The files that are read: pictures, or the video whose sound an output may keep.
     pub files: Vec<PathBuf>,
     pub warnings: Warnings,
@@ -67,6 +72,7 @@ fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
             pictures: false,
             live: true,
             count: options.frames,
+            begin: Duration::ZERO,
             files: Vec::new(),
             warnings: Warnings::default(),
         });
@@ -75,34 +81,45 @@ fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
         return Err(Error::usage("there is nothing to watch").advice("give --camera 0 or --input FILE"));
     };
     let (start, end) = (options.start.unwrap_or(0.0), options.end);
+    let begin = Duration::from_secs_f64(start);
     if end.is_some_and(|end| end <= start) {
         return Err(Error::usage("--end must be later than --start"));
     }
     let video = |video: video::Reader, file: Option<PathBuf>| {
         let stop = stop.clone();
         let video = video
-            .between(Duration::from_secs_f64(start), end.map(Duration::from_secs_f64))
+            .between(begin.saturating_sub(LEAD_IN), end.map(Duration::from_secs_f64))
             .until(move || stop.asked());
         let info = video.info().clone();
+        // The lead-in may have frames all the same.
+        if let Some(last) = info.end.filter(|end| *end <= begin) {
+            return Err(Error::new(format!(
+                "'{}' ends at {:.2} s, before the start at {start:.2} s",
+                Path::new(input).display(),
+                last.as_secs_f64()
+            ))
+            .advice("choose an earlier start"));
+        }
         let live = file.is_none() && info.frames.is_none();
-        Source {
+        Ok(Source {
             warnings: video.warnings(),
             frames: Box::new(video),
             delivery: if live { Delivery::Latest } else { Delivery::Every },
             pictures: false,
             live,
             count: frames_between(options, &info),
+            begin,
             rate: Some(info.rate),
             files: file.into_iter().collect(),
-        }
+        })
     };
-    Ok(match images::expand(input)? {
+    match images::expand(input)? {
         Input::Video(path) => video(video::Reader::open(&path)?, Some(path)),
         Input::Address(address) => video(video::Reader::connect(&address)?, None),
         Input::Images(paths) => {
             let count = paths.len() as u64;
             let images = Images::new(paths.clone());
-            Source {
+            Ok(Source {
                 warnings: images.warnings(),
                 frames: Box::new(images),
                 delivery: Delivery::Every,
@@ -110,10 +127,11 @@ fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
                 live: false,
                 count: Some(options.frames.map_or(count, |n| n.min(count))),
                 rate: None,
+                begin: Duration::ZERO,
                 files: paths,
-            }
+            })
         }
-    })
+    }
 }
 
 /// About how many frames of a video will be read.
