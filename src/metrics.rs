@@ -2,6 +2,9 @@
 
 use crate::expression::{COUNT, Distribution, Expression};
 
+/// Bins of a reliability diagram.
+pub const BINS: usize = 15;
+
 /// How often each expression was taken for which: `counts[truth][told]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Confusion {
@@ -60,22 +63,37 @@ impl Confusion {
     }
 }
 
-/// The expected calibration error (Guo et al. 2017, arXiv 1706.04599): faces fall into 15 bins by the probability of
-/// what was told; the mean distance between that probability and the share told right, bins weighted by their faces.
-/// 0 if there is nothing.
-pub fn calibration_error(told: &[Distribution], truth: &[Expression]) -> f64 {
-    const BINS: usize = 15;
-    let mut bins = [(0u64, 0u64, 0f64); BINS]; // faces, right, sum of probabilities
+/// Faces of which what was told was about equally probable.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Bin {
+    /// How many there are.
+    pub faces: u64,
+    /// How many of them were told right.
+    pub right: u64,
+    /// The sum of the probabilities of what was told.
+    pub sum: f64,
+}
+
+/// Faces in 15 bins of equal width by the probability of what was told (Guo et al. 2017, arXiv 1706.04599).
+pub fn reliability(told: &[Distribution], truth: &[Expression]) -> [Bin; BINS] {
+    let mut bins = [Bin::default(); BINS];
     for (told, &truth) in told.iter().zip(truth) {
         let (expression, p) = told.top();
         // A probability on the edge of two bins belongs to the lower one; not-a-number goes to the first.
-        let bin = ((f64::from(p) * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
-        bins[bin].0 += 1;
-        bins[bin].1 += u64::from(expression == truth);
-        bins[bin].2 += f64::from(p);
+        let bin = &mut bins[((f64::from(p) * BINS as f64).ceil() as usize).clamp(1, BINS) - 1];
+        bin.faces += 1;
+        bin.right += u64::from(expression == truth);
+        bin.sum += f64::from(p);
     }
-    let faces: u64 = bins.iter().map(|bin| bin.0).sum();
-    bins.iter().map(|&(_, right, sum)| (right as f64 - sum).abs()).sum::<f64>() / faces.max(1) as f64
+    bins
+}
+
+/// The expected calibration error (Guo et al. 2017): the mean distance between the probability of what was told and the
+/// share told right, bins weighted by their faces. 0 if there is nothing.
+pub fn calibration_error(told: &[Distribution], truth: &[Expression]) -> f64 {
+    let bins = reliability(told, truth);
+    let faces: u64 = bins.iter().map(|bin| bin.faces).sum();
+    bins.iter().map(|bin| (bin.right as f64 - bin.sum).abs()).sum::<f64>() / faces.max(1) as f64
 }
 
 fn share(part: u64, whole: u64) -> f64 {

@@ -196,6 +196,55 @@ fn the_whole_method_runs_from_shards_is_resumed_and_loses_nothing() {
 }
 
 #[test]
+fn what_was_meant_is_mixed_in_and_what_to_expect_is_chosen_afterwards() {
+    let folder = Scratch::new();
+    painted_data(&folder.path("data"));
+    let mut table = "path,split,old,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt\n".to_owned();
+    for n in 0..60 {
+        let (label, votes) = [("sadness", "0,0,0,8,2,0,0,0"), ("happiness", "2,8,0,0,0,0,0,0"), ("anger", "0,0,0,5,5,0,0,0")][n % 3];
+        let split = if n < 45 { "train" } else { "valid" };
+        let old = if n % 7 == 0 { "" } else { label };
+        table += &format!("{label}/{}.png,{split},{old},{votes}\n", n / 3);
+    }
+    fs::write(folder.path("data/labels.csv"), table).unwrap();
+    let run = |arguments: &str| lanet_live(&folder, arguments);
+    let done = |arguments: &str| {
+        let (success, told, said) = run(arguments);
+        assert!(success, "{arguments}: {said}");
+        told + &said
+    };
+    assert!(done("prepare --data data --output shards").contains("60 faces"));
+    let train = "train --data shards --size 32 --batch 8 --epochs 1 --lde off --el off --landmark-branch off \
+                 --average 0.9 --undecided --meant";
+    assert!(done(&format!("{train} old --adjust on --backbone sface-mobilenet-v1 --output run")).contains("45 faces"));
+    let card = fs::read_to_string(folder.path("run/last/card.toml")).unwrap();
+    assert!(card.contains("mix = 0.5") && card.contains("[priors]"), "{card}");
+    let logits = |name: &str, options: &str| {
+        done(&format!("evaluate --data data --split valid --model run/last --faces {name} {options}"));
+        fs::read_to_string(folder.path(name)).unwrap()
+    };
+    assert_eq!(logits("a.csv", ""), logits("b.csv", "--mix 0.5 --prior balanced"));
+    assert_ne!(logits("a.csv", ""), logits("b.csv", "--mix 1"));
+    fs::write(folder.path("mostly.toml"), "anger = 0.98\nsadness = 0.01\nhappiness = 0.01").unwrap();
+    fs::write(folder.path("joy.toml"), "joy = 1.0").unwrap();
+    let told = done("evaluate --data data --split valid --model run/last --prior mostly.toml --json out.json");
+    assert!(told.contains("macro recall") && told.contains("unsure"), "{told}");
+
+    // A model whose logits hold their prior, and one classifier alone.
+    done("train --data shards --size 32 --batch 8 --epochs 1 --lde off --el off --landmark-branch off --output plain");
+    for (arguments, expected) in [
+        (format!("{train} fer2013 --output none"), "no column 'fer2013'"),
+        ("evaluate --data data --model run/last --prior joy.toml".into(), "no expression is called 'joy'"),
+        ("evaluate --data data --model plain/last --prior balanced".into(), "the card of the model does not say"),
+        ("evaluate --data data --model plain/last --mix 0.3".into(), "cannot be mixed"),
+    ] {
+        let (success, _, said) = run(&arguments);
+        assert!(!success && said.contains(expected), "{arguments}: {said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn tables_of_labels_and_of_votes_are_read_and_their_faults_named() {
     let folder = Scratch::new();
     let open = |text: &str| {
@@ -219,7 +268,7 @@ fn tables_of_labels_and_of_votes_are_read_and_their_faults_named() {
          c.png,train,0,0,0,0,0,0,0,0,0,0\nd.png,train,x,0,0,0,0,0,0,0,0,0\n"
     ))
     .unwrap();
-    assert_eq!((data.entries.len(), data.blank, data.skipped.len()), (1, 1, 2));
+    assert_eq!((data.entries.len(), data.undecided.len(), data.skipped.len()), (1, 1, 2));
     // The single vote for happiness counts as none.
     let shares = data.entries[0].votes.unwrap();
     assert!((shares.of(Expression::Neutral) - 2.0 / 3.0).abs() < 1e-6);

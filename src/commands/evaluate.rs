@@ -12,7 +12,7 @@ use lanet_live::device::Choice;
 use lanet_live::error::{Context, Error, Result};
 use lanet_live::expression::{COUNT, Distribution, Expression};
 use lanet_live::face::align;
-use lanet_live::metrics::{Confusion, calibration_error};
+use lanet_live::metrics::{BINS, Bin, Confusion, calibration_error, reliability};
 use lanet_live::net::{self, LaNet};
 use lanet_live::part::Part;
 use lanet_live::prior::Prior;
@@ -60,6 +60,10 @@ pub struct Options {
     /// Also write the figures to this file
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
+    /// Also draw a reliability diagram into this picture
+    #[cfg(feature = "capture")]
+    #[arg(long, value_name = "PATH")]
+    diagram: Option<PathBuf>,
     /// Also write what was told of each face to this table: path, label, logits
     #[arg(long, value_name = "PATH")]
     faces: Option<PathBuf>,
@@ -126,6 +130,13 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     if let Some(file) = &options.json {
         figures.save(file)?;
     }
+    #[cfg(feature = "capture")]
+    if let Some(file) = &options.diagram {
+        let data = options.data.file_name().unwrap_or_default().to_string_lossy();
+        let part = options.split.as_deref().map_or(String::new(), |split| format!(" {split}"));
+        let title = format!("{data}{part}: calibration error {:.3} over {} faces", figures.ece, figures.images);
+        super::reliability::save(file, &title, &figures.bins)?;
+    }
     if let Some(file) = &options.faces {
         save_faces(file, &samples, &logits)?;
     }
@@ -136,6 +147,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
 pub struct Figures {
     confusion: Confusion,
     ece: f64,
+    bins: [Bin; BINS],
     /// The share of faces of which no expression is probable enough, and the accuracy over the others.
     unsure: f64,
     sure_accuracy: f64,
@@ -155,6 +167,7 @@ impl Figures {
             unsure: 1.0 - sure.total() as f64 / told.len().max(1) as f64,
             sure_accuracy: sure.accuracy(),
             ece: calibration_error(&told, truth),
+            bins: reliability(&told, truth),
             images: samples.len(),
             without_face: samples.iter().filter(|sample| sample.mesh.is_none()).count(),
         }
@@ -175,6 +188,7 @@ impl Figures {
             "recall": recall,
             "confusion": self.confusion.counts,
             "ece": self.ece,
+            "bins": self.bins.map(|bin| json!([bin.faces, bin.right, bin.sum])),
             "images": self.images,
             "without_face": self.without_face,
         });

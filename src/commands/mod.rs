@@ -10,6 +10,8 @@ mod models;
 #[cfg(feature = "capture")]
 mod plot;
 mod prepare;
+#[cfg(feature = "capture")]
+mod reliability;
 mod train;
 #[cfg(feature = "capture")]
 mod watch;

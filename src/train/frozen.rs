@@ -161,7 +161,7 @@ impl Classifier {
         let (weight, bias) = self.weights()?;
         let weight = weight.t()?.to_device(&Device::Cpu)?; // (C, F)
         let mut tensors = HashMap::new();
-        for name in backbone.names().into_iter().filter(|name| !name.starts_with("head.")) {
+        for name in backbone.names().into_iter().filter(|name| !name.starts_with("head.") && !name.starts_with("meant.")) {
             tensors.insert(name.to_owned(), backbone.tensor(name)?.clone());
         }
         let mut start = 0;
@@ -175,6 +175,10 @@ impl Classifier {
         let card = Card {
             network: format!("lanet-{}", backbone.card.network.trim_start_matches("lanet-")),
             classes: Expression::ALL.to_vec(),
+            // The classifiers that they belonged to are gone.
+            mix: None,
+            prior: None,
+            priors: None,
             results: toml::Table::new(),
             ..backbone.card.clone()
         };
