@@ -78,11 +78,16 @@ fn time_stamps_are_the_files_own() {
 #[test]
 fn a_part_of_a_video_keeps_its_numbers_and_times() {
     let scratch = Scratch::new();
-    let path = scratch.path("a.mp4");
-    ffmpeg(UNEVEN, &path);
-    let all = frames(&path);
+    for name in ["a.mp4", "a.mkv", "a.ts"] {
+        part_of(&scratch.path(name));
+    }
+}
+
+fn part_of(path: &Path) {
+    ffmpeg(UNEVEN, path);
+    let all = frames(path);
     let (start, stop) = (Duration::from_millis(1500), Duration::from_millis(2500));
-    let part = Reader::open(&path).unwrap().between(start, Some(stop));
+    let part = Reader::open(path).unwrap().between(start, Some(stop));
     let warnings = part.warnings();
     let part: Vec<_> = part.map(Result::unwrap).collect();
     let expected: Vec<_> = all.iter().filter(|f| f.time >= start && f.time < stop).collect();
@@ -93,7 +98,7 @@ fn a_part_of_a_video_keeps_its_numbers_and_times() {
     }
     assert_eq!(warnings.take(), []);
 
-    let mut late = Reader::open(&path).unwrap().between(Duration::from_secs(60), None);
+    let mut late = Reader::open(path).unwrap().between(Duration::from_secs(60), None);
     let line = late.next().unwrap().unwrap_err().line();
     assert!(line.contains("ends at 3.9") || line.contains("ends at 4.0"), "{line}");
     assert!(late.next().is_none());
@@ -236,6 +241,96 @@ fn sound_packets(path: &Path) -> Vec<String> {
     ffprobe("-select_streams a:0 -show_entries packet=pts_time,data_hash -show_data_hash crc32", path)
 }
 
+#[test]
+fn sound_stays_in_sync_when_the_picture_begins_later() {
+    let scratch = Scratch::new();
+    let (clip, late) = (scratch.path("clip.mp4"), scratch.path("late.mp4"));
+    flash_and_beep(&clip, "aac");
+    let twice = format!("-i {0} -itsoffset 0.7 -i {0} -map 1:v -map 0:a -c copy", clip.display());
+    ffmpeg(&twice, &late);
+    for name in ["to.mp4", "to.mkv"] {
+        let to = scratch.path(name);
+        assert_eq!(copy(frames(&late).into_iter(), &to, settings(Some(&late))), []);
+        let lag = |path: &Path| beep_time(path, &scratch) - flash_time(path);
+        assert!((lag(&to) - lag(&late)).abs() < 0.03, "{name}: {} instead of {}", lag(&to), lag(&late));
+    }
+}
+
+#[test]
+fn sound_goes_on_to_its_end_after_a_video_that_was_read_to_its_end() {
+    let scratch = Scratch::new();
+    let (from, to) = (scratch.path("from.mp4"), scratch.path("to.m4v"));
+    ffmpeg("-f lavfi -i testsrc2=s=64x64:r=10:d=2 -f lavfi -i sine=d=3 -c:a libmp3lame", &from);
+    // At this nominal rate, the last picture lasts longer than usual.
+    let slow = Settings { rate: 100.0, ..settings(Some(&from)) };
+    assert_eq!(copy(frames(&from).into_iter(), &to, slow.clone()), []);
+    assert!(sound_packets(&to) == sound_packets(&from), "the sound is cut");
+    let half = Settings { overwrite: true, ..slow };
+    copy(frames(&from).into_iter().take(10), &to, half);
+    let length: f64 = ffprobe("-show_entries format=duration", &to)[0].parse().unwrap();
+    assert!((length - 1.0).abs() < 0.1, "{length}");
+}
+
+#[test]
+fn a_time_stamp_that_comes_twice_moves_no_other() {
+    let scratch = Scratch::new();
+    let path = scratch.path("twice.mkv");
+    ffmpeg(
+        "-f lavfi -i testsrc2=s=64x64:r=10:d=2 -c:v mpeg4 -bf 0 -bsf:v setts=ts=if(eq(N\\,7)\\,TS-100\\,TS)",
+        &path,
+    );
+    let times = seconds(&frames(&path));
+    assert_same_times(&times, &frame_times(&path), 2e-6);
+    assert!(times[7] > times[6] && times[7] < 0.61, "{times:?}");
+}
+
+#[test]
+fn a_damaged_spot_is_passed_over_and_told_of() {
+    let scratch = Scratch::new();
+    for name in ["a.mp4", "a.mkv", "a.webm"] {
+        let path = scratch.path(name);
+        let codec = if name == "a.webm" { "libvpx -b:v 1M" } else { "libx264" };
+        ffmpeg(
+            &format!("-f lavfi -i testsrc2=s=320x180:r=25:d=4 -g 12 -pix_fmt yuv420p -c:v {codec}"),
+            &path,
+        );
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 500].iter_mut().enumerate().for_each(|(n, byte)| *byte = (n * 89) as u8);
+        fs::write(&path, bytes).unwrap();
+        let reader = Reader::open(&path).unwrap();
+        let warnings = reader.warnings();
+        let read: Vec<_> = reader.map(Result::unwrap).collect();
+        let (count, last) = (read.len(), read.last().unwrap().time);
+        assert!(count >= 80 && last >= Duration::from_millis(3900), "{name}: {count} frames, to {last:?}");
+        let warnings = warnings.take();
+        assert!(matches!(&warnings[..], [Warning::Damaged { count: 1..30, .. }]), "{name}: {warnings:?}");
+    }
+}
+
+#[test]
+fn pixels_that_are_no_squares_become_squares() {
+    let scratch = Scratch::new();
+    let (wide, copied) = (scratch.path("wide.mp4"), scratch.path("copied.mp4"));
+    ffmpeg("-f lavfi -i testsrc2=s=80x90:r=10:d=0.5 -vf setsar=2 -pix_fmt yuv420p", &wide);
+    let reader = Reader::open(&wide).unwrap();
+    assert_eq!((reader.info().width, reader.info().height), (160, 90));
+    copy(reader.map(Result::unwrap), &copied, settings(Some(&wide)));
+    let sides = ffprobe("-select_streams v -show_entries stream=width,height,sample_aspect_ratio", &copied);
+    assert!(["160,90,1:1", "160,90"].iter().any(|square| sides[0].starts_with(square)), "{sides:?}");
+}
+
+#[test]
+fn gaps_between_frames_may_last_an_hour() {
+    let scratch = Scratch::new();
+    let to = scratch.path("gap.mp4");
+    let mut writer = Writer::create(&to, settings(None)).unwrap();
+    let times = [0, 1, 3600, 3601].map(Duration::from_secs);
+    times.iter().for_each(|&time| writer.write(&Image::filled(64, 64, [9; 3]), time).unwrap());
+    writer.finish().unwrap();
+    assert_eq!(frames(&to).iter().map(|frame| frame.time).collect::<Vec<_>>(), times);
+}
+
 /// A clip whose picture turns white for a moment when its sound beeps, at 3.0 s.
 fn flash_and_beep(path: &Path, sound: &str) {
     let words = "-f lavfi -i color=black:s=64x48:r=25:d=6 -f lavfi -i aevalsrc=gt(t\\,3)*lt(t\\,3.2)*sin(2000*PI*t):s=48000:d=6 \
@@ -297,7 +392,7 @@ fn odd_sides_and_no_sound_are_no_trouble() {
     for n in 0..5 {
         writer.write(&image, Duration::from_millis(40 * n + 700)).unwrap();
     }
-    assert!(!to.exists() && scratch.names().len() == 1);
+    assert!(!to.exists() && scratch.names().iter().all(|name| name.starts_with(".odd.part-")));
     writer.finish().unwrap();
     let frames = frames(&to);
     assert_eq!((frames.len(), frames[0].time), (5, Duration::ZERO));
@@ -353,18 +448,92 @@ fn names_that_cannot_be_written_are_refused_at_once() {
     assert_eq!(fs::read(&from).unwrap(), before);
 }
 
+#[test]
+fn what_no_encoder_takes_is_an_error_and_not_an_empty_file() {
+    let scratch = Scratch::new();
+    let mut writer = Writer::create(&scratch.path("big.mp4"), settings(None)).unwrap();
+    let line = writer.write(&Image::filled(12_288, 7_680, [0; 3]), Duration::ZERO).unwrap_err().line();
+    assert!(line.contains("12288x7680 pixels are too large; "), "{line}");
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-300] {
+        let settings = Settings { rate, ..settings(None) };
+        assert!(Writer::create(&scratch.path("a.mp4"), settings).is_err_and(|error| error.is_usage()));
+    }
+}
+
+/// An encoder that is a shell script: it lists no encoders, and then does this with its words.
+#[cfg(unix)]
+fn scripted(scratch: &Scratch, does: &str) -> Ffmpeg {
+    use std::os::unix::fs::PermissionsExt;
+
+    let program = scratch.path("ffmpeg");
+    fs::write(&program, format!("#!/bin/sh\n[ \"$1\" = -encoders ] && exit 0\n{does}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    Ffmpeg::find(&program).unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn without_x264_there_is_mpeg_4_with_the_same_times() {
+    let scratch = Scratch::new();
+    let (from, to) = (scratch.path("from.mp4"), scratch.path("to.mp4"));
+    ffmpeg(UNEVEN, &from);
+    let encoder = Encoder::Ffmpeg(scripted(&scratch, "exec ffmpeg \"$@\""));
+    let warnings = copy(frames(&from).into_iter(), &to, Settings { encoder, ..settings(Some(&from)) });
+    assert_eq!(warnings, []);
+    assert_same_times(&frame_times(&to), &frame_times(&from), 2e-6);
+    assert_eq!(ffprobe("-select_streams v -show_entries stream=codec_name", &to), ["mpeg4"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_completed_keeps_its_pictures_and_the_old_file() {
+    let scratch = Scratch::new();
+    let to = scratch.path("a.mp4");
+    fs::write(&to, "old").unwrap();
+    let fails =
+        "case \"$*\" in *pipe:0*) exec ffmpeg \"$@\";; esac; echo 'No space left on device' >&2; exit 1";
+    // Or it loses frames and says nothing.
+    let loses = "case \"$*\" in *pipe:0*) exec ffmpeg \"$@\";; esac; for to; do :; done; \
+                 exec ffmpeg -v error -f lavfi -i color=s=64x64:d=0.04 -y \"$to\"";
+    for (does, says) in [(fails, "No space left on device"), (loses, "only 1 of 50 frames")] {
+        let encoder = Encoder::Ffmpeg(scripted(&scratch, does));
+        let settings = Settings { encoder, overwrite: true, ..settings(None) };
+        let mut writer = Writer::create(&to, settings).unwrap();
+        for n in 0..50 {
+            writer.write(&Image::filled(64, 64, [n as u8; 3]), Duration::from_millis(40 * n)).unwrap();
+        }
+        let line = writer.finish().unwrap_err().line();
+        let kept = scratch.path("a.part.mp4");
+        assert!(line.contains(says) && line.contains(&kept.display().to_string()), "{line}");
+        assert_eq!(frames(&kept).len(), 50);
+        assert_eq!(fs::read_to_string(&to).unwrap(), "old");
+        fs::remove_file(kept).unwrap();
+        assert_eq!(scratch.names(), ["a.mp4", "ffmpeg"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_encoder_that_hangs_is_given_up() {
+    let scratch = Scratch::new();
+    let image = Image::filled(320, 240, [0; 3]);
+    // One that takes no frame, and one that takes all and never ends.
+    for does in ["exec sleep 60", "cat >/dev/null; exec sleep 60"] {
+        let encoder = Encoder::Ffmpeg(scripted(&scratch, does).waiting(Duration::from_secs(1)));
+        let mut writer =
+            Writer::create(&scratch.path("a.mp4"), Settings { encoder, ..settings(None) }).unwrap();
+        let failed = (0..20).find_map(|n| writer.write(&image, Duration::from_millis(40 * n)).err());
+        let line = failed.unwrap_or_else(|| writer.finish().unwrap_err()).line();
+        assert!(line.contains("ffmpeg has done nothing for 1 s"), "{line}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn an_encoder_that_dies_is_one_error_with_its_reason() {
-    use std::os::unix::fs::PermissionsExt;
-
     let scratch = Scratch::new();
-    let program = scratch.path("ffmpeg");
-    let script = "#!/bin/sh\n[ \"$1\" = -encoders ] && exit 0\nhead -c 100000 >/dev/null\n\
-                  echo 'av_interleaved_write_frame(): No space left on device' >&2\nexit 1\n";
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let encoder = Encoder::Ffmpeg(Ffmpeg::find(&program).unwrap());
+    let does = "head -c 100000 >/dev/null; echo 'write_frame(): No space left on device' >&2; exit 1";
+    let encoder = Encoder::Ffmpeg(scripted(&scratch, does));
     let mut writer = Writer::create(&scratch.path("a.mp4"), Settings { encoder, ..settings(None) }).unwrap();
     let image = Image::filled(320, 240, [0; 3]);
     let error = (0..100).find_map(|n| writer.write(&image, Duration::from_millis(40 * n)).err()).unwrap();

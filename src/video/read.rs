@@ -53,7 +53,9 @@ pub struct Reader {
     next: u64,
     last: Option<Duration>,
     given: u64,
+    /// Damaged spots up to here, and up to the last frame: what comes after that is an end that is cut off.
     damaged: u64,
+    told: u64,
     begun: bool,
     ended: bool,
     warnings: Warnings,
@@ -140,6 +142,7 @@ impl Reader {
             last: None,
             given: 0,
             damaged: 0,
+            told: 0,
             begun: false,
             ended: width * height == 0,
             warnings: Warnings::default(),
@@ -278,6 +281,7 @@ impl Reader {
         }
         self.given += 1;
         self.damaged += u64::from(self.decoded.is_corrupt() || self.decoded.has_decode_errors());
+        self.told = self.damaged;
         let Some(image) = self.painter.picture(&self.decoded) else {
             self.ended = true;
             return Some(Err(Error::new(format!("a frame of '{}' cannot be shown", self.source))
@@ -310,8 +314,8 @@ impl Reader {
     }
 
     fn warn_of_damage(&self) {
-        if self.damaged > 0 {
-            self.warnings.add(Warning::Damaged { source: PathBuf::from(&*self.source), count: self.damaged });
+        if self.told > 0 {
+            self.warnings.add(Warning::Damaged { source: PathBuf::from(&*self.source), count: self.told });
         }
     }
 

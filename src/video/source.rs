@@ -180,7 +180,7 @@ impl Source {
         while !self.patience.unwanted()
             && let Ok(Some(packet)) = self.packet(&mut 0)
         {
-            let shown = packet.pts().or(packet.dts());
+            let shown = packet.pts().or(packet.dts()).filter(|_| !packet.is_corrupt());
             if shown.is_some_and(|ticks| self.facts.counts(ticks) && self.facts.time(ticks) < time) {
                 frames += 1;
             }

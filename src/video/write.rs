@@ -247,16 +247,18 @@ impl Writer {
             // Where sound is kept from its very beginning, the first frame keeps its distance to it.
             let (start, late) =
                 if self.settings.trimmed { (first, Duration::ZERO) } else { (Duration::ZERO, first) };
-            let stop = Source::of(source).and_then(|mut source| source.next_after(last));
+            // Sound that goes on after the last picture belongs to a video that was read to its end.
+            let next = Source::of(source).and_then(|mut source| source.next_after(last));
+            let stop = next.map(|next| next.min(last + Duration::from_secs_f64(1.0 / self.settings.rate)));
             let sound = Sound { source, codecs: &self.original.sound, start, stop };
-            match ffmpeg.join(pictures, late, Some(&sound), whole).and_then(|()| self.check(whole)) {
-                Ok(()) => return Ok(()),
-                Err(why) => self
-                    .warnings
-                    .add(Warning::WithoutSound { output: self.whole.target().to_owned(), why: why.line() }),
-            }
+            let joined = ffmpeg.join(pictures, late, Some(&sound), whole).and_then(|()| self.check(whole));
+            let Err(why) = joined else { return Ok(()) };
+            ffmpeg.join(pictures, Duration::ZERO, None, whole)?;
+            let output = self.whole.target().to_owned();
+            self.warnings.add(Warning::WithoutSound { output, why: why.line() });
+        } else {
+            ffmpeg.join(pictures, Duration::ZERO, None, whole)?;
         }
-        ffmpeg.join(pictures, Duration::ZERO, None, whole)?;
         self.check(whole)
     }
 
