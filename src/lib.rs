@@ -8,6 +8,7 @@ pub mod error;
 pub mod warning;
 pub mod geometry;
 pub mod frame;
+pub mod signal;
 pub mod expression;
 pub mod columns;
 

@@ -27,7 +27,16 @@ pub fn run() -> Result<Outcome> {
 #[cfg(feature = "capture")]
 fn cameras() -> Result<Vec<String>> {
     let listed = lanet_live::camera::list()?;
-    Ok(listed.into_iter().map(|camera| format!("{}  {}", camera.index, camera.name)).collect())
+    let mut lines = Vec::new();
+    for camera in listed {
+        lines.push(format!("{}  {}", camera.index, camera.name));
+        lines.extend(camera.offers.iter().map(|offer| {
+            let rates: Vec<String> = offer.rates.iter().map(|rate| format!("{rate:.0}")).collect();
+            let rates = if rates.is_empty() { "?".to_owned() } else { rates.join(", ") };
+            format!("   {}  {}x{}  {rates} frames/s", offer.format, offer.width, offer.height)
+        }));
+    }
+    Ok(lines)
 }
 
 #[cfg(not(feature = "capture"))]

@@ -9,6 +9,7 @@ mod address;
 mod matroska;
 mod process;
 mod source;
+mod live;
 mod picture;
 mod ffmpeg;
 mod read;

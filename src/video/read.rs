@@ -1,22 +1,19 @@
 //! Frames out of a video file or address, upright, with the numbers and time stamps that they have there.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use ffmpeg_next::{Error as Failure, decoder, frame};
 
-use super::address::without_secrets;
+use super::address::{open, without_secrets};
+use super::live::{Live, TIMEOUT};
 use super::picture::Painter;
 use super::source::{Patience, Source};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
+use crate::signal::Signal;
 use crate::warning::{Warning, Warnings};
-
-/// How long an address may take to answer, and then to send the next frame.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many errors in a row a decoder may report of one packet.
 const MOST_ERRORS: u32 = 100;
@@ -61,17 +58,6 @@ pub struct Reader {
     warnings: Warnings,
 }
 
-/// What a live stream has besides: times count from its first frame, over all connections.
-struct Live {
-    address: String,
-    /// How long to try to connect again.
-    reconnect: Duration,
-    /// When the first frame of all came.
-    began: Option<Instant>,
-    /// The stamp of the first frame of this connection, and when it came, counted from the first of all.
-    connected: Option<(Duration, Duration)>,
-}
-
 /// Why there is no further frame for now.
 enum Lost {
     Ended,
@@ -105,8 +91,7 @@ impl Reader {
     /// An address that does not answer with video.
     pub fn connect(address: &str) -> Result<Self> {
         let shown = without_secrets(address);
-        let live =
-            Live { address: address.to_owned(), reconnect: Duration::ZERO, began: None, connected: None };
+        let live = Live::new(address);
         Source::connect(address, Arc::new(Patience::default()), TIMEOUT)
             .and_then(|video| Self::new(video, shown.as_str().into(), None, Some(live)))
             .ok_or_else(|| {
@@ -180,6 +165,11 @@ impl Reader {
         self.warnings.clone()
     }
 
+    /// Whether a live stream is lost at the moment.
+    pub fn signal(&self) -> Signal {
+        self.live.as_ref().map_or_else(Signal::default, |live| live.signal.clone())
+    }
+
     /// Decodes the next frame.
     fn decode(&mut self) -> Result<(), Lost> {
         if self.path.is_none() {
@@ -221,12 +211,7 @@ impl Reader {
         let next = self.last.map_or(self.video.facts.start, |last| last + self.frame_time());
         let time = match &mut self.live {
             None => said.unwrap_or(next),
-            Some(live) => {
-                let now = live.began.get_or_insert_with(Instant::now).elapsed();
-                let said = said.unwrap_or(now);
-                let (first, since) = *live.connected.get_or_insert((said, now));
-                said.saturating_sub(first) + since
-            }
+            Some(live) => live.time(said),
         };
         self.last.map_or(time, |last| time.max(last + Duration::from_micros(1)))
     }
@@ -292,25 +277,14 @@ impl Reader {
 
     /// Tries to connect again; whether that succeeded.
     fn reconnect(&mut self) -> bool {
-        let Some(live) = &mut self.live else { return false };
-        let lost = Instant::now();
-        while self.last.is_some() && !self.video.patience.unwanted() {
-            let left = live.reconnect.saturating_sub(lost.elapsed());
-            if left.is_zero() {
-                return false;
+        let Some(live) = self.live.as_mut().filter(|_| self.last.is_some()) else { return false };
+        match live.connect(&self.video.patience) {
+            Some(connected) => {
+                (self.video, self.decoder) = connected;
+                true
             }
-            let patience = self.video.patience.clone();
-            let video = Source::connect(&live.address, patience, left.min(TIMEOUT));
-            if let Some(video) = video
-                && let Some(decoder) = video.decoder(true)
-            {
-                (self.video, self.decoder) = (video, decoder);
-                live.connected = None;
-                return true;
-            }
-            thread::sleep(Duration::from_millis(200).min(left));
+            None => false,
         }
-        false
     }
 
     fn warn_of_damage(&self) {
@@ -395,38 +369,4 @@ impl Iterator for Reader {
         }
         None
     }
-}
-
-/// Opens a file for reading. A pipe waits for somebody who writes into it, but not for ever.
-fn open(path: &Path) -> Result<File> {
-    let failed = |cause| {
-        Error::new(format!("cannot open '{}'", path.display())).because(cause).advice("check the name")
-    };
-    if !is_pipe(path) {
-        return File::open(path).map_err(failed);
-    }
-    let (sender, opened) = mpsc::channel();
-    let waiting = path.to_owned();
-    // If nobody ever writes, the thread stays behind: nothing else ends the wait inside the system.
-    thread::spawn(move || drop(sender.send(File::open(waiting))));
-    match opened.recv_timeout(TIMEOUT) {
-        Ok(opened) => opened.map_err(failed),
-        Err(_) => Err(Error::new(format!(
-            "nobody has written into '{}' for {} s",
-            path.display(),
-            TIMEOUT.as_secs()
-        ))
-        .advice("start the program that writes into it first")),
-    }
-}
-
-#[cfg(unix)]
-fn is_pipe(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    path.metadata().is_ok_and(|data| data.file_type().is_fifo())
-}
-
-#[cfg(not(unix))]
-fn is_pipe(_: &Path) -> bool {
-    false
 }
