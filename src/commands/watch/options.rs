@@ -16,6 +16,15 @@ pub struct Options {
     /// Watch a camera: its number, its path (/dev/video0) or a part of its name
     #[arg(long, value_name = "CAMERA", conflicts_with = "input")]
     pub camera: Option<String>,
+    /// Ask the camera for pictures of this size; it gives the nearest that it has
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub size: Option<(u32, u32)>,
+    /// Ask the camera for this many frames a second [default: 30]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub fps: Option<u32>,
+    /// Wait so long for a camera or a live stream that is gone to come back; 0 = not at all [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub reconnect: Option<f64>,
     /// Read a video, a picture, a folder of pictures, a pattern such as 'photos/*.jpg', or an RTSP or HTTP address
     #[arg(long, value_name = "INPUT")]
     pub input: Option<OsString>,
@@ -81,6 +90,13 @@ pub struct Options {
 pub enum StatsFormat {
     Text,
     Json,
+}
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    sides
+        .filter(|&(w, h)| w > 0 && h > 0)
+        .ok_or_else(|| "a width and a height such as 1280x720 is needed".into())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam::channel::{RecvTimeoutError, bounded};
-use lanet_live::camera::Camera;
+use lanet_live::camera::{Camera, Wanted};
 use lanet_live::error::{Context, Error, Result};
 use lanet_live::flow::Delivery;
 use lanet_live::frame::Frame;
@@ -58,13 +58,17 @@ pub fn open(options: &Options, stop: &Stop) -> Result<Option<Source>> {
 }
 
 fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
+    let reconnect = options.reconnect.map_or(Wanted::default().reconnect, Duration::from_secs_f64);
     if let Some(camera) = &options.camera {
         for (given, name) in [(options.start.is_some(), "--start"), (options.end.is_some(), "--end")] {
             if given {
                 return Err(Error::usage(format!("{name} does not go with a camera")).advice("use --frames"));
             }
         }
-        let camera = Camera::open(camera)?;
+        let usual = Wanted::default();
+        let wanted = Wanted { size: options.size, rate: options.fps.unwrap_or(usual.rate), reconnect };
+        let until = stop.clone();
+        let camera = Camera::open_as(camera, wanted)?.until(move || until.asked());
         return Ok(Source {
             rate: Some(camera.info().rate),
             frames: Box::new(camera),
@@ -115,7 +119,7 @@ fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
     };
     match images::expand(input)? {
         Input::Video(path) => video(video::Reader::open(&path)?, Some(path)),
-        Input::Address(address) => video(video::Reader::connect(&address)?, None),
+        Input::Address(address) => video(video::Reader::connect(&address)?.reconnecting(reconnect), None),
         Input::Images(paths) => {
             let count = paths.len() as u64;
             let images = Images::new(paths.clone());
