@@ -298,6 +298,24 @@ fn a_moving_face_keeps_its_number_and_a_new_one_gets_its_own() {
 }
 
 #[test]
+fn a_newcomer_is_seen_within_a_third_of_a_second() {
+    let mut finder = finder(Options::default());
+    let one = (Point::new(120.0, 120.0), 200.0);
+    let [alone, both] =
+        [&[one][..], &[one, (Point::new(500.0, 180.0), 160.0)]].map(|places| canvas(640, 360, places));
+    for start in 1..9 {
+        // The time goes back, so that each run begins anew.
+        let seen = |n: u64| faces(&mut finder, if n < start { alone.clone() } else { both.clone() }, n).len();
+        let counts: Vec<_> = (0..start + 8).map(seen).collect();
+        // Frames are 1/25 s apart.
+        assert!(
+            counts[..start as usize].iter().all(|&n| n == 1) && counts.contains(&2),
+            "{start}: {counts:?}"
+        );
+    }
+}
+
+#[test]
 fn faces_that_pass_each_other_keep_their_numbers() {
     let mut finder = finder(Options::default());
     // The second face passes behind the first one.

@@ -25,8 +25,12 @@ const CROP_BORDER: f32 = 0.5;
 const SMALL_FACE: f32 = 32.0;
 /// In very large frames the tiles grow: so many, side by side and without overlap, reach across.
 const MOST_TILES: f32 = 4.0;
-/// What else is looked at, besides the whole frame, whenever the detector looks at a video.
-const VIEWS_IN_TURN: usize = 2;
+/// How many views besides the whole frame come with each frame of a video while faces are searched for, and how many
+/// come between two looks at the whole frame otherwise.
+const SEARCHING: usize = 2;
+const BETWEEN: usize = 3;
+/// While all known faces are followed, the whole frame is looked at again within this time.
+const AGAIN: Duration = Duration::from_millis(340);
 /// Detections that are tried beyond the number of faces that there is room for.
 const SPARE: usize = 4;
 
@@ -70,7 +74,8 @@ pub struct Options {
     pub range: Range,
     /// Faces to a frame. Those that are followed come first, then the surest.
     pub max_faces: usize,
-    /// While all known faces are followed, the detector looks for new ones every so many frames.
+    /// While all known faces are followed, the detector looks for new ones in the whole frame after so many frames, or after
+    /// a third of a second if that is less, and in parts of it between. With 1 it looks everywhere in every frame.
     pub interval: u32,
     /// The least score of a detection, 0 to 1.
     pub min_detection: f32,
@@ -88,7 +93,7 @@ impl Default for Options {
         Self {
             range: Range::Full,
             max_faces: 16,
-            interval: 5,
+            interval: 8,
             min_detection: 0.5,
             min_score: 0.5,
             tiles: true,
@@ -114,7 +119,7 @@ struct Memory {
     tracker: Tracker,
     source: Option<Arc<str>>,
     time: Duration,
-    /// Frames since the detector looked.
+    /// Frames since the detector looked at the whole of one.
     unseen: u32,
     /// The view, besides the whole frame, that comes next.
     view: usize,
@@ -150,14 +155,15 @@ impl FaceFinder {
         if self.options.still || !same {
             self.memory = Memory { source: Some(frame.source.clone()), ..Memory::default() };
         }
+        let step = frame.time - self.memory.time;
         self.memory.time = frame.time;
         let mut faces = self.follow(&frame)?;
         let room = self.options.max_faces.saturating_sub(faces.len());
         self.memory.unseen = self.memory.unseen.saturating_add(1);
-        let due = self.memory.unseen >= self.options.interval.max(1);
-        if room > 0 && (due || faces.is_empty() || self.memory.tracker.misses()) {
-            self.memory.unseen = 0;
-            faces.extend(self.discover(&frame, room)?);
+        if room > 0 {
+            let searching = faces.is_empty() || self.memory.tracker.misses();
+            let views = self.views(&frame.image, step, searching);
+            faces.extend(self.discover(&frame, &views, room)?);
         }
         faces.sort_by_key(|face| face.track);
         Ok(Scene { frame, faces })
@@ -177,10 +183,12 @@ impl FaceFinder {
     }
 
     /// At most `room` faces that are new, or back.
-    fn discover(&mut self, frame: &Frame, room: usize) -> Result<Vec<Face>> {
+    fn discover(&mut self, frame: &Frame, views: &[View], room: usize) -> Result<Vec<Face>> {
+        if views.is_empty() {
+            return Ok(Vec::new());
+        }
         let image = &frame.image;
-        let views = self.views(image);
-        let mut found = self.detector.detect(image, &views, self.options.min_detection)?;
+        let mut found = self.detector.detect(image, views, self.options.min_detection)?;
         found.retain(|face| !self.memory.tracker.knows(face.bounds));
         // A few more than there is room for, because not every detection is a face.
         let regions: Vec<_> =
@@ -196,21 +204,39 @@ impl FaceFinder {
             .collect())
     }
 
-    /// What the detector looks at: the whole picture; with a border, for a face that fills it is too large for the
-    /// detector; and tiles.
-    fn views(&mut self, image: &Image) -> Vec<View> {
+    /// What the detector looks at, `step` after the frame before: the whole picture; with a border, for a face that
+    /// fills it is too large for the detector; and tiles.
+    ///
+    /// While all known faces are followed, that is one view every few frames, the whole picture between a few others in
+    /// turn: a newcomer waits no longer than until the whole picture's turn, and no frame takes long.
+    fn views(&mut self, image: &Image, step: Duration, searching: bool) -> Vec<View> {
         let mut others = vec![View::bordered(image, CROP_BORDER)];
         if self.options.tiles {
             let longer = image.width().max(image.height()) as f32;
             let side = (SMALL_FACE / self.options.range.smallest()).max(longer / MOST_TILES);
             others.extend(View::tiles(image, side));
         }
-        let (count, first) = (others.len(), self.memory.view);
-        let everywhere = self.options.still || self.options.interval <= 1;
-        let now = if everywhere { count } else { count.min(VIEWS_IN_TURN) };
+        let count = others.len();
+        let frames = AGAIN.as_nanos() / step.as_nanos().max(1);
+        let period = frames.clamp(1, self.options.interval.max(1).into()) as usize;
+        let place = self.memory.unseen as usize;
+        let (whole, now) = if self.options.still || self.options.interval <= 1 {
+            (true, count)
+        } else if searching {
+            (true, count.min(SEARCHING))
+        } else {
+            let between = count.min(BETWEEN);
+            // Evenly between two looks at the whole.
+            let due = (1..=between).filter(|n| (n * period).div_ceil(between + 1) == place).count();
+            (place >= period, due)
+        };
+        if whole {
+            self.memory.unseen = 0;
+        }
+        let first = self.memory.view;
         self.memory.view = (first + now) % count;
         let chosen = (first..first + now).map(|n| others[n % count]);
-        std::iter::once(View::whole(image)).chain(chosen).collect()
+        whole.then(|| View::whole(image)).into_iter().chain(chosen).collect()
     }
 
     /// The meshes in these regions; `None` where there is no face.
@@ -254,4 +280,40 @@ impl Face {
 
 fn sighting(mesh: &Mesh) -> Sighting {
     Sighting { bounds: Rect::around(mesh.points.iter().copied()), region: Region::of_mesh(mesh) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_view_at_a_time_the_whole_within_a_third_of_a_second_and_every_part_in_turn() {
+        let mut finder = FaceFinder::new(Options::default(), &Device::Cpu).unwrap();
+        for (width, height, parts) in [(640, 360, 1), (1280, 720, 7), (1920, 1080, 16)] {
+            let image = Image::filled(width, height, [0; 3]);
+            for rate in [10, 15, 24, 25, 30, 60] {
+                let step = Duration::from_secs(1) / rate;
+                finder.memory = Memory::default();
+                assert_eq!(finder.views(&image, step, true).len(), 1 + parts.min(SEARCHING));
+                let (mut seen, mut since, mut looks) = (Vec::new(), 0, 0);
+                for _ in 0..3 * rate {
+                    finder.memory.unseen += 1;
+                    since += 1;
+                    let views = finder.views(&image, step, false);
+                    // Where there are fewer frames than views, two come at once.
+                    assert!(views.len() <= if rate < 24 { 2 } else { 1 }, "{rate}: {views:?}");
+                    looks += views.len();
+                    since = if views.contains(&View::whole(&image)) { 0 } else { since };
+                    assert!(step * (since + 1) <= AGAIN, "{rate}");
+                    for view in views {
+                        if !seen.contains(&view) {
+                            seen.push(view);
+                        }
+                    }
+                }
+                assert!(seen.len() == 1 + parts || rate < 24, "{width} at {rate}: {} of {parts}", seen.len());
+                assert!(rate < 24 || looks as u32 <= 3 * rate * (1 + parts.min(BETWEEN)) as u32 / 7);
+            }
+        }
+    }
 }
