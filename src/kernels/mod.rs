@@ -6,6 +6,7 @@
 mod shape;
 mod lanes;
 mod simd;
+mod crew;
 mod threads;
 mod view;
 mod tile;
