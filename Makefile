@@ -1,6 +1,6 @@
 # make demo   sets up, builds, and runs the program on a sample clip
 # make test   sets up, builds, and runs all checks and tests
-# make bench  compares the networks' speed with ONNX Runtime and LiteRT
+# make bench  compares the networks' and the program's speed with ONNX Runtime, LiteRT and MediaPipe
 
 PROGRAM = target/release/lanet-live
 CLIP = target/media/WolfgangLanger_Pexels.mp4
@@ -22,7 +22,7 @@ lint: setup
 	else echo "no clippy: lints not checked"; fi
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --quiet
 
-bench: build
+bench: build media
 	scripts/bench.sh
 
 build: setup

@@ -6,6 +6,7 @@ Usage: scripts/bench.sh [--runs N] [--train-runs N] [--only WORD]
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,10 @@ import mediapipe_files
 ONNX_TURNS = [(net, size, batch) for net in ("mobilenet-v1", "resnet-18") for size in (112, 224) for batch in (1, 8)]
 LITERT_TURNS = [("blazeface-full", 192), ("facemesh", 192)]
 TRAINING_THREADS = 2
+# A whole video, frame by frame: the program against MediaPipe's Face Mesh solution, which reads no expressions.
+CLIP = Path("target/media/WolfgangLanger_Pexels.mp4")
+CLIP_RUNS = 5
+PROGRAM = "target/release/lanet-live"
 WARM_UP = 3
 # Ours against theirs, as a share of the largest output: Winograd's form rounds more.
 TOLERANCE = 1e-3
@@ -166,10 +171,10 @@ class Table:
         self.rows = []
         print(f"{'net':15}{'size':>5}{'batch':>6}{'threads':>8}  {'pass':8}{'ours ms':>10}{'peer ms':>10}{'ratio':>7}  peer")
 
-    def add(self, net, size, batch, threads, what, ours, peer, theirs, runs):
+    def add(self, net, size, batch, threads, what, ours, peer, theirs, runs, warm_up=WARM_UP):
         """Takes turns, and notes the medians."""
         a, b = [], []
-        for _ in range(WARM_UP + runs):
+        for _ in range(warm_up + runs):
             a.append(ours())
             b.append(theirs())
         a, b = statistics.median(a[-runs:]), statistics.median(b[-runs:])
@@ -237,6 +242,29 @@ def training_steps(table, args, folder):
     ours.close()
 
 
+def whole_clip(table, folder):
+    """Milliseconds a frame, from the first frame read to the last."""
+    if not CLIP.exists():
+        print(f"skipped: {CLIP} is not there; run make media")
+        return
+    results = folder / "results.jsonl"
+
+    def ours():
+        done = subprocess.run([PROGRAM, "--input", CLIP, "--results", results, "-y"], check=True, capture_output=True, text=True)
+        return 1e3 / float(re.search(r"([0-9.]+) frames/s", done.stdout + done.stderr)[1])
+
+    def theirs():
+        done = subprocess.run([sys.executable, "scripts/bench_clip.py", CLIP], check=True, capture_output=True, text=True,
+                              env=dict(os.environ, PYTHONPATH="target/bench-mediapipe"))
+        frames, faces, seconds = map(float, done.stdout.split())
+        found = len(results.read_text().splitlines())
+        if faces != found:
+            print(f"faces in {frames:.0f} frames: ours {found}, the peer's {faces:.0f}")
+        return 1e3 * seconds / frames
+
+    table.add("sample clip", 640, 1, os.cpu_count(), "frame", ours, "mediapipe 0.10.21", theirs, CLIP_RUNS, warm_up=1)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -251,6 +279,8 @@ def main():
         subprocess.run([args.program, "export", folder], check=True)
         for threads in (1, 2):
             forward_passes(table, args, folder, threads)
+        if args.only in "sample clip":
+            whole_clip(table, folder)
         if args.train_runs:
             training_steps(table, args, folder)
     args.out.write_text(json.dumps(table.rows, indent=1) + "\n")
