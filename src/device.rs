@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::Device;
+use candle_core::{Device, DeviceLocation};
 
 use crate::error::{Error, Result};
 
@@ -49,6 +49,15 @@ impl fmt::Display for Choice {
 }
 
 impl Choice {
+    /// Which device this is.
+    pub fn of(device: &Device) -> Self {
+        match device.location() {
+            DeviceLocation::Cpu => Self::Cpu,
+            DeviceLocation::Cuda { gpu_id } => Self::Cuda(gpu_id),
+            DeviceLocation::Metal { gpu_id } => Self::Metal(gpu_id),
+        }
+    }
+
     /// Opens the device.
     ///
     /// # Errors
@@ -95,6 +104,7 @@ mod tests {
             assert_eq!(name.parse::<Choice>().unwrap().to_string(), name);
         }
         assert_eq!("cuda".parse::<Choice>().unwrap(), Choice::Cuda(0));
+        assert_eq!(Choice::of(&Device::Cpu).to_string(), "cpu");
         for name in ["", "gpu", "cpu:1", "cuda:x", "cuda:-1"] {
             assert!(name.parse::<Choice>().unwrap_err().is_usage(), "{name}");
         }

@@ -9,7 +9,9 @@ use lanet_live::clips::Dataset;
 use lanet_live::expression::Expression;
 use lanet_live::frame::Image;
 use lanet_live::images;
-use lanet_live::net::{Backbone, LaNet, Model, Plan, Trunk, backbone};
+use lanet_live::net::plan::Stage;
+use lanet_live::net::{Backbone, LaNet, Model, Trunk, backbone};
+use lanet_live::train::Start;
 use lanet_live::train::branches::Branches;
 use lanet_live::train::weights::{Mode, Nursery};
 use rand::SeedableRng;
@@ -55,7 +57,8 @@ fn the_sface_start_gives_the_means_that_another_engine_gave() {
     let net = Branches { plan: plan.clone(), landmarks: 0, frozen: None, meant: false };
     let rng = Xoshiro256PlusPlus::seed_from_u64(1);
     let mut weights = net.grow(&mut Nursery { rng, dtype: DType::F32, device: Device::Cpu }).unwrap();
-    assert!(!net.start(&mut weights, &file, &Device::Cpu, DType::F32).unwrap());
+    let start = Start::open(&file.to_string_lossy()).unwrap();
+    assert!(!net.start(&mut weights, &start, &Device::Cpu, DType::F32).unwrap());
     let check = candle_core::safetensors::load(check, &Device::Cpu).unwrap();
     let input = check["input"].to_dtype(DType::F32).unwrap();
     let off = |ours: &Tensor, name: &str| {
@@ -74,19 +77,19 @@ fn the_sface_start_gives_the_means_that_another_engine_gave() {
     }
 }
 
-/// A narrow MobileNet with weights that their places give, as a file of bare weights.
-fn narrow_start(file: &Path) {
+/// A MobileNet with weights that their places give, as a file of bare weights.
+fn painted_start(file: &Path) {
     let mut tensors = HashMap::new();
-    let mut put = |name: String, shape: &[usize]| {
-        let (n, salt) = (shape.iter().product::<usize>(), tensors.len());
-        let inputs = (n / shape[0]) as f32;
+    for layer in Backbone::MobilenetV1.plan().stages.iter().flat_map(Stage::layers) {
+        let (n, salt) = (layer.weight.iter().product::<usize>(), tensors.len());
+        let inputs = (n / layer.weight[0]) as f32;
         let value =
             |i: usize| (((i * 7919 + salt * 104_729) % 1009) as f32 / 504.5 - 0.9) * 1.7 / inputs.sqrt();
-        tensors.insert(name, Tensor::from_vec((0..n).map(value).collect(), shape, &Device::Cpu).unwrap());
-    };
-    for layer in Plan::mobilenet(4).stages.iter().flat_map(|stage| stage.layers()) {
-        put(format!("{}.weight", layer.name), &layer.weight);
-        put(format!("{}.shift", layer.name), &layer.weight[..1]);
+        let values = (0..n).map(value).collect();
+        let weight = Tensor::from_vec(values, &layer.weight, &Device::Cpu).unwrap();
+        tensors.insert(format!("{}.weight", layer.name), weight);
+        let shift = Tensor::zeros(layer.weight[0], DType::F32, &Device::Cpu).unwrap();
+        tensors.insert(format!("{}.shift", layer.name), shift);
     }
     candle_core::safetensors::save(&tensors, file).unwrap();
 }
@@ -120,22 +123,22 @@ fn lanet_live(folder: &Scratch, arguments: &str) -> (bool, String, String) {
 #[test]
 fn a_classifier_learns_from_folders_of_pictures_the_same_each_time_and_is_evaluated() {
     let folder = Scratch::new();
-    narrow_start(&folder.path("start.safetensors"));
+    painted_start(&folder.path("start.safetensors"));
     painted_data(&folder.path("data"));
     fs::write(folder.path("data/anger/broken.png"), "no picture").unwrap();
-    let train = "train --data data --freeze backbone --start start.safetensors --size 32 --rounds 3 --epochs 30 \
-                 --rate 0.02 --decay 0 --batch 16 --output";
+    let train = "train --data data --freeze backbone --start start.safetensors --size 32 --views 3 --epochs 40 \
+                 --rate 0.01 --decay 0 --batch 16 --output";
     for output in ["one", "two"] {
         let (success, _, said) = lanet_live(&folder, &format!("{train} {output}"));
         assert!(success, "{said}");
-        assert!(said.contains("broken.png") && said.contains("no face shows fear"), "{said}");
+        assert!(said.contains("broken.png") && said.contains("no face is labelled fear"), "{said}");
     }
-    let weights = |model: &str| fs::read(folder.path(model).join("weights.safetensors")).unwrap();
+    let weights = |model: &str| fs::read(folder.path(model).join("best/weights.safetensors")).unwrap();
     assert_eq!(weights("one"), weights("two"));
-    let model = Model::load(&folder.path("one"), &Device::Cpu).unwrap();
+    let model = Model::load(&folder.path("one/best"), &Device::Cpu).unwrap();
     assert_eq!(LaNet::from_model(&model).unwrap().input().width, 32);
 
-    let (success, table, said) = lanet_live(&folder, "evaluate --data data --model one --json out.json");
+    let (success, table, said) = lanet_live(&folder, "evaluate --data data --model one/best --json out.json");
     assert!(success, "{said}");
     assert!(table.contains("accuracy") && table.contains("sadness"), "{table}");
     let figures: serde_json::Value =
@@ -147,8 +150,8 @@ fn a_classifier_learns_from_folders_of_pictures_the_same_each_time_and_is_evalua
     assert!(figures["ece"].is_number() && figures["macro_f1"].is_number());
 
     let (success, _, said) = lanet_live(&folder, &format!("{train} one"));
-    assert!(!success && said.contains("exists already"), "{said}");
-    let (success, _, said) = lanet_live(&folder, "evaluate --data data --model one --split test");
+    assert!(!success && said.contains("holds a run already"), "{said}");
+    let (success, _, said) = lanet_live(&folder, "evaluate --data data --model one/best --split test");
     assert!(!success && said.contains("no part 'test'"), "{said}");
 }
 
@@ -177,16 +180,45 @@ fn the_whole_method_runs_from_shards_is_resumed_and_loses_nothing() {
     assert!(!success && said.contains("holds a run already"), "{said}");
     // A run that is over has nothing left to do, whatever is said now; its models stay as they are.
     let card = fs::read_to_string(folder.path("run/best/card.toml")).unwrap();
-    done(&format!("{train} run --epochs 7 --resume"));
+    let said = done(&format!("{train} run --epochs 7 --images 20 --resume"));
+    assert!(
+        said.contains("epochs of") && said.contains("faces on cpu") && said.contains("run/best: epoch 1"),
+        "{said}"
+    );
     assert_eq!(fs::read_to_string(folder.path("run/best/card.toml")).unwrap(), card);
     assert!(card.contains("learnt from shards, labels: votes; started from random weights"), "{card}");
     for name in ["best/weights.safetensors", "last/calibration.toml", "run.safetensors", "metrics.csv"] {
         assert!(folder.path("run").join(name).exists(), "{name}");
     }
     done("evaluate --data data --model run/best");
+    let metrics = fs::read_to_string(folder.path("run/metrics.csv")).unwrap();
+    assert!(
+        metrics.starts_with("epoch,images,seconds,rate,loss,")
+            && metrics.contains(",sure,sure_right,mended,")
+    );
+    // A best model that is lost is not told of.
+    fs::remove_dir_all(folder.path("run/best")).unwrap();
+    let said = done(&format!("{train} run --resume"));
+    assert!(said.contains("run/best is lost") && !said.contains("run/best: epoch"), "{said}");
+
+    // A classifier alone learns from shards, too, in the same way.
+    let classifier = "train --data shards --freeze backbone --size 32 --batch 8 --epochs 2 --output";
+    let said = done(&format!(
+        "{classifier} head --noise symmetric:0.3 --labels majority --split-report valid --images 40"
+    ));
+    assert!(
+        said.contains("remembered in 2 views") && said.contains("40 faces") && !said.contains("left out"),
+        "{said}"
+    );
+    done(&format!("{classifier} head --resume"));
+    done("evaluate --data data --model head/best");
 
     for (arguments, expected) in [
-        (format!("{train} none --freeze backbone --noise symmetric:0.3"), "--noise does not go with"),
+        (format!("{classifier} none --rate=-1"), "rate of -1"),
+        (format!("{classifier} none --landmark-branch on"), "--landmark-branch off"),
+        (format!("{classifier} none --layers 14"), "--layers from 1 to 13"),
+        (format!("{train} none --layers 5"), "--layers goes with --freeze backbone"),
+        (format!("{train} none --start facemesh"), "no start for the backbone"),
         (format!("{train} none --labels fer2013"), "no column 'fer2013'"),
         (format!("{train} none --resume"), "run.safetensors"),
     ] {

@@ -3,9 +3,7 @@
 mod bar;
 mod bench;
 mod devices;
-mod epochs;
 mod evaluate;
-mod frozen;
 mod models;
 #[cfg(feature = "capture")]
 mod plot;

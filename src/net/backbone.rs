@@ -8,9 +8,9 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::Backbone;
 use super::card::{Card, Model};
 use super::plan::{self, Bend, Layer, Plan, Shortcut};
-use super::Backbone;
 use crate::error::{Context, Error, Result};
 use crate::kernels::{Activation, Conv, max_pool};
 
@@ -64,8 +64,7 @@ impl Trunk {
         if let Some(base) = stem.and_then(|weight| weight.dim(0).ok()).filter(|&base| base > 0) {
             plan = backbone.plan_of_width(base);
         }
-        Self::new(&plan, tensor)
-            .with_context(|| format!("the model {} is not as expected", card.name))
+        Self::new(&plan, tensor).with_context(|| format!("the model {} is not as expected", card.name))
     }
 
     /// The output of the last stage for pictures (B, 3, H, W): (B, channels, H', W').

@@ -177,6 +177,19 @@ impl Model {
     /// # Errors
     /// A folder that cannot be written.
     pub fn save(&self, folder: &Path, dtype: DType) -> Result<Card> {
+        self.save_with(folder, dtype, |_, _| Ok(()))
+    }
+
+    /// As [`Model::save`]; `more` gets the card and the folder before it appears, and writes what belongs to the weights.
+    ///
+    /// # Errors
+    /// As [`Model::save`], and what `more` says.
+    pub fn save_with(
+        &self,
+        folder: &Path,
+        dtype: DType,
+        more: impl FnOnce(&Card, &Path) -> Result<()>,
+    ) -> Result<Card> {
         let failed = || format!("the model '{}' cannot be saved", folder.display());
         let mut bytes = Vec::new();
         let mut names: Vec<_> = self.tensors.keys().collect();
@@ -193,6 +206,7 @@ impl Model {
         may_become_model(folder)?;
         fs::write(part.path().join("weights.safetensors"), bytes).with_context(failed)?;
         fs::write(part.path().join("card.toml"), text).with_context(failed)?;
+        more(&card, part.path())?;
         part.finish().with_context(failed)?;
         Ok(card)
     }
@@ -283,6 +297,21 @@ mod tests {
         let input = Input { width: 2, height: 2, channels: Channels::Bgr, mean: [0.0; 3], std: [1.0; 3] };
         assert!(input.tensor(&[image], &Device::Cpu).is_err());
         assert_eq!(input.tensor(&[], &Device::Cpu).unwrap().dims(), [0, 3, 2, 2]);
+    }
+
+    #[test]
+    fn a_model_appears_together_with_what_belongs_to_its_weights() {
+        let folder = std::env::temp_dir().join(format!("lanet-together-{}", std::process::id()));
+        let more = |card: &Card, fresh: &Path| {
+            assert!(!folder.exists() && fresh.join("weights.safetensors").exists());
+            fs::write(fresh.join("calibration.toml"), &card.fingerprint).context("a test")
+        };
+        let card = model().save_with(&folder, DType::F32, more).unwrap();
+        assert_eq!(fs::read_to_string(folder.join("calibration.toml")).unwrap(), card.fingerprint);
+        // What fails leaves the older one.
+        assert!(model().save_with(&folder, DType::F16, |_, _| Err(Error::new("no"))).is_err());
+        assert_eq!(Model::load(&folder, &Device::Cpu).unwrap().card, card);
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

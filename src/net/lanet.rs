@@ -2,6 +2,7 @@
 //! the means of some of its layers, and a linear classifier.
 
 use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::{Backbone, Input, Model, Trunk};
 use crate::error::{Context, Error, Result};
@@ -10,7 +11,8 @@ use crate::frame::Image;
 use crate::kernels::{mean, one_by_one, together};
 
 /// A layer whose output becomes features: its means over the cells of a grid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pool {
     /// The stage of the backbone, from 1.
     pub stage: usize,
@@ -96,7 +98,15 @@ impl LaNet {
     /// # Errors
     /// Faces without three channels or without pixels.
     pub fn forward(&self, faces: &Tensor) -> Result<Tensor> {
-        together(|| Ok(self.features(faces)?.matmul(&self.weight)?.broadcast_add(&self.bias)?))
+        together(|| self.classify(&self.features(faces)?))
+    }
+
+    /// Logits (batch, expressions) for what [`LaNet::features`] gives.
+    ///
+    /// # Errors
+    /// Features of another width.
+    pub fn classify(&self, features: &Tensor) -> Result<Tensor> {
+        Ok(features.matmul(&self.weight)?.broadcast_add(&self.bias)?)
     }
 
     /// The logits of face crops of the input's size, in their order; a few at a time go through the network.

@@ -191,7 +191,8 @@ impl Plan {
 
     /// A stem, `stem`, and 13 stages of a depthwise 3x3, `dwN`, and a 1x1 convolution, `pwN`.
     fn separable(base: usize, stem: usize, padding: Padding, bend: Bend) -> Self {
-        let mut stages = vec![stage(vec![layer("stem", [base, 3, 3, 3], stem, padding, false)], Shortcut::None)];
+        let mut stages =
+            vec![stage(vec![layer("stem", [base, 3, 3, 3], stem, padding, false)], Shortcut::None)];
         let mut channels = base;
         for n in 1..=13 {
             let out = base * [2, 4, 4, 8, 8, 16, 16, 16, 16, 16, 16, 32, 32][n - 1];

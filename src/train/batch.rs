@@ -7,15 +7,18 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::landmarks::{self, heat_maps};
 use super::noise::Noise;
+use super::ops;
 use super::pictures::{Augmentation, Plane};
 use super::shards::Portrait;
 use crate::error::{Error, Result};
 use crate::expression::{COUNT, Expression};
 use crate::flow::{Delivery, Stream, source};
 use crate::frame::Image;
+use crate::geometry::Similarity;
 use crate::net::Input;
 
 /// Faces with the labels that they are learnt with.
@@ -64,14 +67,14 @@ impl Lesson {
 
     /// The most probable class of each sample, the first of equals.
     pub fn classes(&self) -> Vec<usize> {
-        self.labels.iter().map(top).collect()
+        self.labels.iter().map(|label| ops::top(label)).collect()
     }
 
     /// Makes some labels wrong. Every label becomes a single one.
     pub fn disturb(&mut self, noise: Noise, seed: u64) {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         for label in &mut self.labels {
-            let given = noise.disturb(Expression::ALL[top(label)], &mut rng);
+            let given = noise.disturb(Expression::ALL[ops::top(label)], &mut rng);
             *label = [0.0; COUNT];
             label[given as usize] = 1.0;
         }
@@ -82,17 +85,22 @@ impl Lesson {
         self.meant.iter().map(row)
     }
 
-    /// SHA-256 over names and labels: whether a run goes on with the data that it began with.
+    /// SHA-256 over names, pictures, crops, landmarks and labels: whether a run goes on with the data that it began with.
     pub fn fingerprint(&self) -> String {
-        let mut bytes = Vec::new();
+        let mut hash = Sha256::new();
         for (face, label) in self.faces.iter().zip(&self.labels) {
-            bytes.extend_from_slice(face.name.as_bytes());
-            label.iter().for_each(|p| bytes.extend_from_slice(&p.to_le_bytes()));
+            for part in [face.name.as_bytes(), &face.picture] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+            let Similarity { a, b, tx, ty } = face.to_picture;
+            let points = face.landmarks.iter().flatten().flat_map(|p| [p.x, p.y]);
+            [a, b, tx, ty].into_iter().chain(points).chain(*label).for_each(|x| hash.update(x.to_le_bytes()));
         }
         if self.meant.iter().any(Option::is_some) {
-            bytes.extend(self.meant.iter().map(|meant| meant.map_or(u8::MAX, |e| e as u8)));
+            self.meant.iter().for_each(|meant| hash.update([meant.map_or(u8::MAX, |e| e as u8)]));
         }
-        crate::net::card::fingerprint(&bytes)
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -102,10 +110,6 @@ fn row(meant: &Option<Expression>) -> [f32; COUNT] {
         row[*expression as usize] = 1.0;
     }
     row
-}
-
-fn top(label: &[f32; COUNT]) -> usize {
-    (0..COUNT).rev().max_by(|&a, &b| label[a].total_cmp(&label[b])).unwrap_or(0)
 }
 
 /// A batch in memory, ready to become tensors.

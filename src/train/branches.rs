@@ -6,14 +6,14 @@
 //! Its tensors are named `landmark.*`; [`Branches::export`] leaves them and all other `lde.*` and `el.*` out.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
 use super::ops;
+use super::start::Start;
 use super::weights::{Mode, Nursery, Weights};
 use super::{contrast, labels};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::expression::COUNT;
 use crate::kernels::{Activation, Padding, Shape, learn};
 use crate::net::plan::{Bend, Layer, Plan, Shortcut, Stage};
@@ -121,16 +121,15 @@ impl Branches {
         Ok(())
     }
 
-    /// Takes the backbone's tensors from a file: either folded (`X.weight`, `X.shift` and maybe `X.scale`), to be
+    /// Takes the backbone's tensors from a start: either folded (`X.weight`, `X.shift` and maybe `X.scale`), to be
     /// followed by [`Branches::settle`], or with batch norm under torchvision's names or as `X.norm.weight` and so on; the
     /// slopes of PReLU are `X.prelu`. Returns whether they are folded.
     ///
     /// # Errors
-    /// A file that cannot be read, or a tensor that is missing or of another shape, by name.
-    pub fn start(&self, weights: &mut Weights, file: &Path, device: &Device, dtype: DType) -> Result<bool> {
-        let failed = || format!("the starting weights {} cannot be used", file.display());
-        let bytes = std::fs::read(file).with_context(failed)?;
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).with_context(failed)?;
+    /// A tensor that is missing or of another shape, by name.
+    pub fn start(&self, weights: &mut Weights, start: &Start, device: &Device, dtype: DType) -> Result<bool> {
+        let (failed, tensors) =
+            (|| format!("the starting weights {} cannot be used", start.name), &start.tensors);
         let take = |name: &str, shape: &[usize]| -> Result<Option<Tensor>> {
             let Some(tensor) = tensors.get(name) else { return Ok(None) };
             if tensor.dims() != shape {
@@ -195,25 +194,21 @@ impl Branches {
         Ok(folded)
     }
 
-    /// Puts batch norm into folded starting weights: one pass over some batches of pictures, after which the
-    /// outputs are what they were.
+    /// Gathers what folded starting weights see in some pictures (B, 3, H, W), for [`Branches::settle`].
     ///
     /// # Errors
-    /// No pictures, or pictures that do not fit.
-    pub fn settle(
-        &self,
-        weights: &mut Weights,
-        batches: impl IntoIterator<Item = Result<Tensor>>,
-    ) -> Result<()> {
-        let mut any = false;
-        for pictures in batches {
-            let pictures = learn::channels_last(&pictures?.detach())?;
-            self.pass(weights, &pictures, 0..self.plan.stages.len(), "", Mode::Measure)?;
-            any = true;
-        }
-        if !any {
-            return Err(Error::new("batch norm needs pictures to be put in"));
-        }
+    /// Pictures that do not fit.
+    pub fn measure(&self, weights: &mut Weights, pictures: &Tensor) -> Result<()> {
+        let pictures = learn::channels_last(&pictures.detach())?;
+        self.pass(weights, &pictures, 0..self.plan.stages.len(), "", Mode::Measure)?;
+        Ok(())
+    }
+
+    /// Puts batch norm into folded starting weights after some batches were measured; the outputs are what they were.
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn settle(&self, weights: &mut Weights) -> Result<()> {
         weights.settle()?;
         self.branch_off(weights)
     }
@@ -298,9 +293,7 @@ impl Branches {
             let shortcut = match &stage.shortcut {
                 Shortcut::None => None,
                 Shortcut::Input => Some(x.clone()),
-                Shortcut::Layer(layer) => {
-                    Some(convolve(weights, prefix, layer, &x, None, None, mode)?)
-                }
+                Shortcut::Layer(layer) => Some(convolve(weights, prefix, layer, &x, None, None, mode)?),
             };
             let mut y = x.clone();
             for (i, layer) in stage.body.iter().enumerate() {
@@ -415,7 +408,12 @@ mod tests {
     use candle_core::Var;
 
     fn toys() -> [Plan; 4] {
-        [Plan::mobilenet(2), Plan::sface(2), Plan::resnet(4, [1, 2, 1, 1], false), Plan::resnet(2, [1, 1, 1, 1], true)]
+        [
+            Plan::mobilenet(2),
+            Plan::sface(2),
+            Plan::resnet(4, [1, 2, 1, 1], false),
+            Plan::resnet(2, [1, 1, 1, 1], true),
+        ]
     }
 
     fn branches(plan: Plan, landmarks: usize) -> Branches {
@@ -541,11 +539,11 @@ mod tests {
         let mut weights = net.grow(&mut nursery(DType::F32)).unwrap();
         net.forward(&mut weights, &faces(4, 32, 1), Mode::Learn).unwrap();
         let folded = net.export(&weights).unwrap();
-        let file = std::env::temp_dir().join(format!("lanet-start-{}.safetensors", std::process::id()));
-        candle_core::safetensors::save(&folded, &file).unwrap();
+        let start = Start { name: "folded".into(), tensors: folded.clone(), card: None };
         let mut fresh = net.grow(&mut nursery(DType::F32)).unwrap();
-        assert!(net.start(&mut fresh, &file, &Device::Cpu, DType::F32).unwrap());
-        net.settle(&mut fresh, (2..5).map(|salt| Ok(faces(4, 32, salt)))).unwrap();
+        assert!(net.start(&mut fresh, &start, &Device::Cpu, DType::F32).unwrap());
+        (2..5).for_each(|salt| net.measure(&mut fresh, &faces(4, 32, salt)).unwrap());
+        net.settle(&mut fresh).unwrap();
         let before =
             Trunk::new(&plan, |name| folded.get(name).cloned()).unwrap().forward(&faces(3, 32, 7)).unwrap();
         let after = net.forward(&mut fresh, &faces(3, 32, 7), Mode::Use).unwrap().features;
@@ -554,8 +552,7 @@ mod tests {
         assert_eq!(furthest(a, b), 0.0);
         let other = branches(Plan::resnet(4, [1, 1, 1, 1], false), 0);
         let mut none = other.grow(&mut nursery(DType::F32)).unwrap();
-        let error = other.start(&mut none, &file, &Device::Cpu, DType::F32).unwrap_err().line();
-        std::fs::remove_file(file).unwrap();
+        let error = other.start(&mut none, &start, &Device::Cpu, DType::F32).unwrap_err().line();
         assert!(error.contains("conv1.weight"), "{error}");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -41,12 +42,16 @@ impl<S: Serialize + DeserializeOwned> Checkpoint<S> {
             .iter()
             .map(|(name, tensor)| Ok((name, tensor.detach().to_device(&Device::Cpu)?.contiguous()?)))
             .collect::<Result<Vec<_>>>()?;
-        let part = Part::create(path, true)?;
         let metadata = HashMap::from([(STATE.to_owned(), state)]);
-        safetensors::serialize_to_file(tensors, Some(metadata), part.path())
-            .with_context(failed)
-            .map_err(advice)?;
-        File::open(part.path()).and_then(|file| file.sync_all()).with_context(failed).map_err(advice)?;
+        // Their function that writes a file would leave another one behind when it is killed.
+        let bytes = safetensors::serialize(tensors, Some(metadata)).with_context(failed)?;
+        let part = Part::create(path, true)?;
+        let write = || {
+            let mut file = File::create(part.path())?;
+            file.write_all(&bytes)?;
+            file.sync_all()
+        };
+        write().with_context(failed).map_err(advice)?;
         part.finish()
     }
 
@@ -88,6 +93,27 @@ impl<S: Serialize + DeserializeOwned> Checkpoint<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn while_a_checkpoint_is_written_only_files_of_its_name_are_there() {
+        let folder = std::env::temp_dir().join(format!("lanet-writing-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let tensor = Tensor::zeros(4 << 20, candle_core::DType::F32, &Device::Cpu).unwrap();
+        let mut checkpoint = Checkpoint { tensors: BTreeMap::new(), state: 3u64 };
+        checkpoint.put("a/", &BTreeMap::from([("x".to_owned(), tensor)]));
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| {
+                (0..5).for_each(|_| checkpoint.save(&folder.join("run.safetensors")).unwrap());
+            });
+            while !writing.is_finished() {
+                for entry in std::fs::read_dir(&folder).unwrap().flatten() {
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    assert!(name.contains("run"), "{name}");
+                }
+            }
+        });
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn a_checkpoint_comes_back_and_a_failed_one_leaves_the_last() {

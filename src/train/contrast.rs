@@ -58,7 +58,7 @@ pub fn pseudo_labels(target: &Tensor, samples: &[usize], sure: f32) -> Result<Ve
         .iter()
         .zip(samples)
         .map(|(row, &sample)| {
-            let top = (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
+            let top = ops::top(row);
             if row.get(top).is_some_and(|&p| p >= sure) { top as u32 } else { (row.len() + sample) as u32 }
         })
         .collect())

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::batch::Lesson;
 use crate::error::{Error, Result};
 use crate::expression::{COUNT, Expression};
-use crate::net::Plan;
 use crate::prior::Shares;
 
 /// How often the labels of a lesson say what.
@@ -40,14 +39,13 @@ impl Priors {
     /// never told.
     ///
     /// # Errors
-    /// Tensors that are missing.
-    pub fn finish(&self, tensors: &mut HashMap<String, Tensor>, plan: &Plan, adjusted: bool) -> Result<()> {
-        let name = plan.head(plan.depth());
+    /// Tensors of other shapes.
+    pub fn finish(&self, tensors: &mut HashMap<String, Tensor>, adjusted: bool) -> Result<()> {
         let never: Vec<bool> = Expression::ALL.iter().map(|&e| self.seen.share(e) == 0.0).collect();
-        for (name, never_told) in [(name.as_str(), 0.0), ("head.bias", self.least())] {
-            let Some(seen) = tensors.get(name) else {
-                return Err(Error::new(format!("there is no tensor '{name}'")));
-            };
+        let names: Vec<_> = tensors.keys().filter(|name| name.starts_with("head.")).cloned().collect();
+        for name in &names {
+            let never_told = if name == "head.bias" { self.least() } else { 0.0 };
+            let seen = &tensors[name];
             let shape = seen.shape().clone();
             let mut rows = rows(seen)?;
             if let (Some(shares), Some(other)) = (self.meant, tensors.get(&second(name))) {
@@ -66,7 +64,7 @@ impl Priors {
             for (row, _) in rows.iter_mut().zip(&never).filter(|(_, never)| **never && adjusted) {
                 row.fill(never_told);
             }
-            tensors.insert(name.into(), Tensor::new(rows, &Device::Cpu)?.reshape(&shape)?);
+            tensors.insert(name.clone(), Tensor::new(rows, &Device::Cpu)?.reshape(&shape)?);
         }
         Ok(())
     }
@@ -109,6 +107,7 @@ mod tests {
     use super::super::batch::tests::lesson;
     use super::super::ops::tests::noise;
     use super::*;
+    use crate::net::Plan;
     use candle_core::DType;
 
     #[test]
@@ -119,7 +118,10 @@ mod tests {
             *meant = (n % 4 < 3).then(|| Expression::ALL[n % 4]);
         }
         let priors = Priors::of(&lesson).unwrap();
-        assert_eq!((priors.seen.share(Expression::Sadness), priors.meant.unwrap().share(Expression::Sadness)), (0.25, 0.0));
+        assert_eq!(
+            (priors.seen.share(Expression::Sadness), priors.meant.unwrap().share(Expression::Sadness)),
+            (0.25, 0.0)
+        );
         let plan = Plan::mobilenet(2);
         let name = plan.head(13);
         let made = |shape: &[usize], salt| noise(shape, salt).to_dtype(DType::F32).unwrap();
@@ -130,7 +132,7 @@ mod tests {
             ("meant.bias".into(), made(&[COUNT], 4)),
         ]);
         let before = tensors.clone();
-        priors.finish(&mut tensors, &plan, true).unwrap();
+        priors.finish(&mut tensors, true).unwrap();
         let x = made(&[64, 1], 5);
         let told = |tensors: &HashMap<String, Tensor>, head: &str| {
             let weight = tensors[&name.replace("head", head)].reshape((COUNT, 64)).unwrap();

@@ -174,6 +174,11 @@ impl Bank {
             .ok_or_else(|| Error::new(format!("there is no label for sample {sample}")))
     }
 
+    /// The most probable class of one sample, the first of equals; 0 if it does not know the sample.
+    pub fn top(&self, sample: usize) -> usize {
+        self.row(sample).map_or(0, ops::top)
+    }
+
     /// bank = memory * bank + (1 - memory) * t for some samples; t (B, C), detached. A sample that is there
     /// twice moves twice.
     ///

@@ -1,16 +1,13 @@
-//! Learning: faces that were found beforehand become features, and those a classifier.
+//! Learning: labelled faces become a network that tells expressions, with LA-Net or with a part of it.
 //!
-//! Nothing here is needed to tell expressions; a finished model is a [`crate::net::Model`] like any other.
+//! A [`Recipe`] and a [`Course`] give a [`Training`], which tells [`Event`]s and leaves a model; see [`run`]. Nothing here
+//! is needed to tell expressions; a finished model is a [`crate::net::Model`] like any other.
 
-pub mod augment;
-pub mod features;
-pub mod frozen;
 pub mod ops;
 pub mod loss;
 pub mod weights;
 pub mod labels;
 pub mod contrast;
-pub mod branches;
 pub mod optim;
 pub mod landmarks;
 pub mod noise;
@@ -21,9 +18,24 @@ pub mod prepare;
 pub mod batch;
 pub mod heads;
 pub mod lessons;
-pub mod remembered;
+pub mod course;
 pub mod recipe;
+pub mod start;
+pub mod branches;
+pub mod probe;
+pub mod learner;
+pub mod remembered;
 pub mod checkpoint;
 pub mod state;
 pub mod step;
+pub mod judge;
+pub mod events;
 pub mod run;
+mod advance;
+
+pub use batch::Lesson;
+pub use course::Course;
+pub use events::{Epoch, Event};
+pub use recipe::Recipe;
+pub use run::Training;
+pub use start::Start;

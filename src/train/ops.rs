@@ -44,6 +44,11 @@ pub fn unit(x: &Tensor) -> Result<Tensor> {
     Ok(x.broadcast_div(&length)?)
 }
 
+/// The place of the greatest, the first of equals; 0 if there is none.
+pub fn top(values: &[f32]) -> usize {
+    (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap_or(0)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

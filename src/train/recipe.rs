@@ -3,6 +3,7 @@
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
+use super::batch::Lesson;
 use super::contrast::Contrast;
 use super::labels::Estimation;
 use super::noise::Noise;
@@ -10,6 +11,7 @@ use super::optim::{Method, Schedule};
 use super::order::Order;
 use super::pictures::Augmentation;
 use crate::error::{Error, Result};
+use crate::net::lanet::Pool;
 use crate::net::{Backbone, Input};
 
 /// The second classifier, of what was meant.
@@ -47,8 +49,13 @@ pub struct Recipe {
     pub order: Order,
     /// How pictures differ.
     pub augmentation: Augmentation,
+    /// So many of the samples are learnt from, drawn by the seed; `None`: all.
+    pub images: Option<usize>,
     /// Labels that are made wrong on purpose.
     pub noise: Option<Noise>,
+    /// The backbone stays as it is, and a classifier learns on these of its stages; `None`: the backbone learns too,
+    /// with a classifier on its last stage.
+    pub probe: Option<Vec<Pool>>,
     /// The last stage of the backbone that does not learn; 0 is the stem.
     pub frozen: Option<usize>,
     /// The weight of the landmark loss; `None` switches the landmark branch off, and EL with it.
@@ -69,8 +76,8 @@ pub struct Recipe {
     /// How much stays in a step of the moving average of the weights, which is judged and exported in their place.
     #[serde(default)]
     pub average: Option<f64>,
-    /// Where stages are frozen and the landmark branch is off: in how many views their outputs are remembered, if there
-    /// is room; 0 computes them anew in each step.
+    /// Where stages are frozen and the landmark branch is off: in how many views of each face their outputs are
+    /// remembered, if there is room; 0 computes them anew in each step. See [`super::remembered`].
     pub views: usize,
 }
 
@@ -101,7 +108,9 @@ impl Recipe {
             decay: 0.0,
             order: Order::Balanced,
             augmentation: Augmentation::default(),
+            images: None,
             noise: None,
+            probe: None,
             frozen: None,
             landmarks: Some(1.0),
             lde: Some((Estimation::default(), 1.0)),
@@ -114,16 +123,64 @@ impl Recipe {
         }
     }
 
+    /// A classifier on a backbone that stays as it is, which learns in seconds once every face was seen as it is and
+    /// mirrored: AdamW at 1e-3 falling along a cosine, decay 0.1, batches of 256, 40 epochs.
+    pub fn classifier(backbone: Backbone, side: usize) -> Self {
+        let ends = backbone.plan().ends;
+        let stages = match backbone {
+            // The 11th stage ends a row of equal ones.
+            Backbone::MobilenetV1 => vec![5, 8, 11, 12, 13],
+            _ => ends[1..].to_vec(),
+        };
+        Self {
+            epochs: 40,
+            batch: 256,
+            optimiser: Method::AdamW,
+            schedule: Schedule::Cosine,
+            decay: 0.1,
+            order: Order::Shuffled,
+            probe: Some(stages.into_iter().map(|stage| Pool { stage, grid: 1 }).collect()),
+            landmarks: None,
+            lde: None,
+            el: None,
+            views: 2,
+            ..Self::published(backbone, side)
+        }
+    }
+
+    /// What a card calls the network in use.
+    pub fn network(&self) -> String {
+        format!("lanet-{}", self.backbone.name())
+    }
+
     /// What goes into the network.
     pub fn input(&self) -> Input {
         self.backbone.input(self.side)
+    }
+
+    /// Draws the images and disturbs the labels of what is learnt from, with a backbone of so many stages on this device.
+    ///
+    /// # Errors
+    /// What cannot work, with what to do instead.
+    pub(super) fn prepare(&self, lesson: &mut Lesson, stages: usize, device: &Device) -> Result<()> {
+        if let Some(images) = self.images {
+            lesson.draw(images, self.seed);
+        }
+        self.check(lesson.len(), stages, device)?;
+        if let Some(noise) = self.noise {
+            lesson.disturb(noise, self.seed);
+        }
+        if self.meant.is_some() && lesson.meant.iter().all(Option::is_none) {
+            return Err(Error::new("no face says what was meant").advice("leave --meant out"));
+        }
+        Ok(())
     }
 
     /// Refuses what cannot work, with what to do instead.
     ///
     /// # Errors
     /// What cannot work on so many samples, with a backbone of so many stages, on this device.
-    pub(super) fn check(&self, samples: usize, stages: usize, device: &Device) -> Result<()> {
+    fn check(&self, samples: usize, stages: usize, device: &Device) -> Result<()> {
         let refuse = |what: String, advice: &str| Err(Error::usage(what).advice(advice));
         check_device(device)?;
         if samples < 2 {
@@ -184,6 +241,22 @@ impl Recipe {
                 "the contrastive loss takes its pseudo-labels from label distribution estimation".into(),
                 "use --el off with --lde off",
             );
+        }
+        if let Some(pools) = &self.probe {
+            if self.landmarks.is_some() || self.frozen.is_some() {
+                return refuse(
+                    "where the whole backbone stays as it is, a landmark branch has nothing to share with it"
+                        .into(),
+                    "use --landmark-branch off, or --freeze with a number of stages",
+                );
+            }
+            let known = |pool: &Pool| (1..=stages).contains(&pool.stage) && (1..=8).contains(&pool.grid);
+            if pools.is_empty() || !pools.iter().all(known) || self.views == 0 {
+                return refuse(
+                    format!("a classifier needs a view of each face and layers of {}", self.backbone.name()),
+                    &format!("use --views from 1, and --layers from 1 to {stages} with grids up to 8"),
+                );
+            }
         }
         if self.frozen.is_some_and(|last| last > stages) {
             return refuse(format!("{} has only {} stages", self.backbone.name(), stages), "freeze fewer");

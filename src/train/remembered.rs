@@ -1,5 +1,8 @@
-//! What the frozen stages of a backbone make of each face, computed once: with them a laptop without a GPU learns
-//! the rest in minutes.
+//! What the part of a network that does not learn makes of each face, computed once: with it a laptop without a GPU
+//! learns the rest in minutes, a classifier alone in seconds.
+//!
+//! The first view of a face is as it is and the second its mirror image, if faces are mirrored at all; the others differ
+//! as the recipe's augmentation and the seed say.
 
 use candle_core::{DType, Device, Tensor};
 use half::f16;
@@ -7,60 +10,27 @@ use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::batch::{Batch, Lesson, Look};
-use super::branches::Branches;
-use super::weights::Weights;
+use super::pictures::Augmentation;
 use crate::error::{Error, Result};
 
-/// Faces that go through the frozen stages at once.
-const BATCH: usize = 64;
 /// As much memory, in bytes, as the outputs may take.
 pub const ROOM: usize = 1 << 30;
 
-/// The outputs of the frozen stages for each sample in several views, each augmented in another way; half precision.
+/// Outputs for each sample in several views, in half precision.
 #[derive(Debug, Clone)]
 pub struct Remembered {
+    samples: usize,
     views: usize,
-    shape: [usize; 3], // (H, W, C)
-    values: Vec<f16>,
+    rng: Xoshiro256PlusPlus,
+    shape: Vec<usize>,
+    values: Vec<f16>, // (views, samples, shape)
 }
 
 impl Remembered {
-    /// Computes `views` views of each sample; `None` if [`ROOM`] does not hold them: fewer would show each face always in
-    /// the same way. The same seed gives the same views.
-    ///
-    /// # Errors
-    /// A picture that cannot be read, or a network that fails.
-    pub fn new(
-        net: &Branches,
-        weights: &mut Weights,
-        look: &Look,
-        lesson: &Lesson,
-        views: usize,
-        seed: u64,
-        device: &Device,
-    ) -> Result<Option<Self>> {
-        if lesson.is_empty() || views == 0 {
-            return Ok(None);
-        }
-        let look = Look { maps: None, ..*look };
-        let mut outputs = |chosen: &[(usize, u64)]| -> Result<Tensor> {
-            net.frozen_part(weights, &look.batch(lesson, chosen)?.pictures(&look.input, device)?)
-        };
-        let (_, h, w, c) = outputs(&[(0, 0)])?.dims4()?;
-        let bytes = lesson.len() * views * h * w * c * size_of::<f16>();
-        if bytes > ROOM {
-            return Ok(None);
-        }
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let all: Vec<(usize, u64)> = (0..lesson.len())
-            .flat_map(|n| std::iter::repeat_n(n, views))
-            .map(|n| (n, rng.random()))
-            .collect();
-        let mut values = Vec::with_capacity(all.len() * h * w * c);
-        for chosen in all.chunks(BATCH) {
-            values.extend(outputs(chosen)?.to_dtype(DType::F16)?.flatten_all()?.to_vec1::<f16>()?);
-        }
-        Ok(Some(Self { views, shape: [h, w, c], values }))
+    /// Room for so many views of so many samples; the same seed gives the same views.
+    pub fn new(samples: usize, views: usize, seed: u64) -> Self {
+        let rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        Self { samples, views, rng, shape: Vec::new(), values: Vec::new() }
     }
 
     /// How many views of each sample there are.
@@ -68,20 +38,62 @@ impl Remembered {
         self.views
     }
 
-    /// One view of each sample of a batch, as its seeds have it: (B, H, W, C).
+    /// How many outputs are there, and how many there will be.
+    pub fn progress(&self) -> (usize, usize) {
+        let size = self.shape.iter().product::<usize>().max(1);
+        (self.values.len() / size, self.samples * self.views)
+    }
+
+    /// Adds what `see` makes of the next faces, at most so many. `false` if [`ROOM`] does not hold them all: fewer views would show each
+    /// face always in the same way.
+    ///
+    /// # Errors
+    /// A picture that cannot be read, or what `see` says.
+    pub fn add(
+        &mut self,
+        lesson: &Lesson,
+        look: &Look,
+        turn: usize,
+        mut see: impl FnMut(&Batch) -> Result<Tensor>,
+    ) -> Result<bool> {
+        let (done, all) = self.progress();
+        let (view, first) = (done / self.samples.max(1), done % self.samples.max(1));
+        let mirrors = look.augmentation.mirror > 0.0;
+        let augmentation = match view {
+            0 => Augmentation::NONE,
+            1 if mirrors => Augmentation { mirror: 1.0, ..Augmentation::NONE },
+            _ => look.augmentation,
+        };
+        let look = Look { augmentation, maps: None, pictures: true, ..*look };
+        let end = (first + turn).min(self.samples);
+        let chosen: Vec<_> = (first..end).map(|n| (n, self.rng.random())).collect();
+        let outputs = see(&look.batch(lesson, &chosen)?)?;
+        if self.shape.is_empty() {
+            self.shape = outputs.dims()[1..].to_vec();
+            let numbers = all * self.shape.iter().product::<usize>();
+            if numbers * size_of::<f16>() > ROOM {
+                return Ok(false);
+            }
+            self.values.reserve_exact(numbers);
+        }
+        self.values.extend(outputs.to_dtype(DType::F16)?.flatten_all()?.to_vec1::<f16>()?);
+        Ok(true)
+    }
+
+    /// One view of each sample of a batch, as its seeds have it: (B, ...).
     ///
     /// # Errors
     /// A sample that is not remembered.
     pub fn batch(&self, batch: &Batch, device: &Device) -> Result<Tensor> {
-        let [h, w, c] = self.shape;
-        let size = h * w * c;
+        let size = self.shape.iter().product::<usize>();
         let mut values = Vec::with_capacity(batch.samples.len() * size);
         for (&sample, &seed) in batch.samples.iter().zip(&batch.seeds) {
-            let place = sample * self.views + (seed % self.views as u64) as usize;
+            let place = (seed % self.views as u64) as usize * self.samples + sample;
             let view = self.values.get(place * size..(place + 1) * size);
             let view = view.ok_or_else(|| Error::new(format!("sample {sample} is not remembered")))?;
             values.extend_from_slice(view);
         }
-        Ok(Tensor::from_vec(values, (batch.samples.len(), h, w, c), device)?.to_dtype(DType::F32)?)
+        let shape = [&[batch.samples.len()], &self.shape[..]].concat();
+        Ok(Tensor::from_vec(values, shape, device)?.to_dtype(DType::F32)?)
     }
 }

@@ -9,13 +9,14 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Lesson;
-use super::branches::Branches;
 use super::checkpoint::Checkpoint;
 use super::contrast::Queues;
 use super::heads::Priors;
 use super::labels::Bank;
+use super::learner::Learner;
 use super::optim::Optimiser;
 use super::recipe::Recipe;
+use super::start::Start;
 use super::weights::{Nursery, Weights};
 use crate::error::{Error, Result};
 use crate::expression::COUNT;
@@ -45,21 +46,7 @@ pub struct Best {
     /// The epoch, from 1.
     pub epoch: usize,
     /// Its score; higher is better.
-    #[serde(with = "bits")]
     pub score: f64,
-}
-
-/// A number as its bits: as text it would come back slightly different, and equals would no longer be equal.
-mod bits {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(x: &f64, to: S) -> Result<S::Ok, S::Error> {
-        x.to_bits().serialize(to)
-    }
-
-    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<f64, D::Error> {
-        u64::deserialize(from).map(f64::from_bits)
-    }
 }
 
 /// A run between two steps.
@@ -93,15 +80,22 @@ pub fn recipe_of(file: &Path) -> Result<Recipe> {
 }
 
 impl State {
-    /// A run that has learnt nothing, its weights random.
+    /// A run that has learnt nothing, and whether its weights, random or from a start, must be settled.
     ///
     /// # Errors
-    /// The device has no room.
-    pub fn new(recipe: Recipe, net: &Branches, lesson: &Lesson, device: &Device) -> Result<Self> {
+    /// A start that does not fit.
+    pub fn new(
+        recipe: Recipe,
+        origin: String,
+        net: &Learner,
+        lesson: &Lesson,
+        start: Option<&Start>,
+        device: &Device,
+    ) -> Result<(Self, bool)> {
         let rng = Xoshiro256PlusPlus::seed_from_u64(recipe.seed);
         let mut nursery = Nursery { rng, dtype: DType::F32, device: device.clone() };
-        let weights = net.grow(&mut nursery)?;
-        Ok(Self {
+        let (weights, unsettled) = net.grow(&mut nursery, start, recipe.lde.is_some())?;
+        let state = Self {
             weights,
             follower: None,
             averaged: None,
@@ -114,10 +108,22 @@ impl State {
                 rng: nursery.rng,
                 best: None,
                 priors: Priors::of(lesson)?,
-                origin: String::new(),
+                origin,
                 recipe,
             },
-        })
+        };
+        Ok((state, unsettled))
+    }
+
+    /// Lets the momentum network and the moving average begin as the network is now, where they are wanted.
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn follow(&mut self) -> Result<()> {
+        let (recipe, weights) = (&self.about.recipe, &self.weights);
+        self.averaged = recipe.average.map(|_| weights.copy_in_use()).transpose()?;
+        self.follower = recipe.el.map(|_| weights.momentum_copy()).transpose()?;
+        Ok(())
     }
 
     /// Saves everything. Between epochs; within one, the epoch would begin again.

@@ -4,15 +4,17 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
-use super::branches::{Branches, Seen};
-use super::contrast;
+use super::branches::Seen;
+use super::contrast::{self, Contrast};
 use super::heads;
 use super::labels;
+use super::learner::{Learner, Sight};
 use super::loss::{self, Wing};
 use super::recipe::Meant;
 use super::state::State;
 use super::weights::Mode;
 use crate::error::{Error, Result};
+use crate::expression::{COUNT, Expression};
 
 /// What the parts of the loss were, each before its weight; the mean over some steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +33,10 @@ pub struct Losses {
     pub contrast: f64,
     /// The share of samples whose most probable class is that of their given label.
     pub agreement: f64,
+    /// The share of samples whose estimated label is sure enough to be a pseudo-label.
+    pub sure: f64,
+    /// The share of samples whose pseudo-label is right.
+    pub sure_and_right: f64,
 }
 
 impl Losses {
@@ -43,29 +49,31 @@ impl Losses {
         self.landmarks += other.landmarks * share;
         self.contrast += other.contrast * share;
         self.agreement += other.agreement * share;
+        self.sure += other.sure * share;
+        self.sure_and_right += other.sure_and_right * share;
     }
 }
 
-/// Learns from one batch at `rate`: its faces are `x`, what goes into stage `first` of the backbone (B, H, W, C), and
-/// `classes` holds the class of each given label of the lesson.
+/// Learns from one batch, seen as `sight`, at `rate`; `classes` and `truth` are those that all samples were given and have.
 ///
 /// # Errors
 /// Tensors that do not fit. Where the loss is not a number nothing is changed, and `losses.total` says so.
 pub fn step(
     state: &mut State,
-    net: &Branches,
+    net: &Learner,
     batch: &Batch,
-    (x, first): (&Tensor, usize),
-    classes: &[usize],
+    sight: &Sight,
+    (classes, truth): (&[usize], &[Expression]),
     rate: f64,
 ) -> Result<Losses> {
     let State { about, weights, follower, averaged, optimiser, bank, queues } = state;
     let recipe = &about.recipe;
     let warm = about.epoch >= recipe.warm_up;
+    let (Sight::Pictures(x) | Sight::Remembered(x)) = sight;
     let device = x.device();
 
     // Section 3.2, both branches: f (B, d), logits (B, C), m (B, w), maps (B, L, H/4, W/4)
-    let seen = net.forward_from(weights, x, first, Mode::Learn)?;
+    let seen = net.forward(weights, sight, Mode::Learn)?;
     let adjusted = |logits: &Tensor, shares| match recipe.adjust {
         true => heads::adjusted(logits, shares),
         false => Ok(logits.clone()),
@@ -97,7 +105,9 @@ pub fn step(
         let remembered = bank.read(&batch.samples, &t)?;
         let target = ((remembered * lde.memory)? + (&t * (1.0 - lde.memory))?)?;
         losses.push(("estimated", weight, loss::divergence(&target, &seen.logits)?));
-        estimate = Some((t, target, lde.memory));
+        let sure = recipe.el.map_or(Contrast::default().sure, |(el, _)| el.sure);
+        let pseudo = contrast::pseudo_labels(&target, &batch.samples, sure)?; // (B)
+        estimate = Some((t, lde.memory, pseudo));
     }
 
     // Section 3.4, EL: queries and keys (B, w) of both spaces, keys from the momentum network.
@@ -105,19 +115,18 @@ pub fn step(
         follower.follow(weights, el.momentum)?;
     }
     let mut keys = None;
-    if let (Some((el, weight)), Some(follower), Some(landmark), Some((_, target, _))) =
+    if let (Some((el, weight)), Some(follower), Some(landmark), Some((.., pseudo))) =
         (recipe.el, follower, &seen.landmark, &estimate)
     {
-        let other = net.forward_from(follower, x, first, Mode::Follow)?;
+        let other = net.forward(follower, sight, Mode::Follow)?;
         let other_landmark = other.landmark.ok_or_else(|| Error::new("the landmark branch gave nothing"))?;
         let f_keys = contrast::project(follower, "f", &other.features)?;
         let m_keys = contrast::project(follower, "m", &other_landmark.features)?;
         let f = contrast::project(weights, "f", &seen.features)?;
         let m = contrast::project(weights, "m", &landmark.features)?;
-        let pseudo = contrast::pseudo_labels(target, &batch.samples, el.sure)?; // (B)
-        let loss = contrast::contrast((&f, &m), (&f_keys, &m_keys), &pseudo, queues, el.temperature)?;
+        let loss = contrast::contrast((&f, &m), (&f_keys, &m_keys), pseudo, queues, el.temperature)?;
         losses.extend(loss.map(|loss| ("contrast", weight, loss)));
-        keys = Some((f_keys, m_keys, pseudo, el.queue));
+        keys = Some((f_keys, m_keys, el.queue));
     }
 
     let mut total = losses[0].2.clone();
@@ -128,7 +137,11 @@ pub fn step(
         losses.iter().find(|(known, ..)| *known == name).map_or(Ok(0.0), |(.., loss)| scalar(loss))
     };
     let top = seen.logits.argmax(1)?.to_vec1::<u32>()?;
-    let agree = top.iter().zip(&batch.samples).filter(|(t, s)| **t as usize == classes[**s]).count();
+    let pseudo = estimate.as_ref().map_or(&[][..], |(.., pseudo)| pseudo);
+    let share = |count: usize| count as f64 / batch.samples.len().max(1) as f64;
+    let same = |told: &[u32], class: &dyn Fn(usize) -> usize| {
+        share(told.iter().zip(&batch.samples).filter(|&(&t, &s)| t as usize == class(s)).count())
+    };
     let told = Losses {
         total: scalar(&total)?,
         given: value("given")?,
@@ -136,7 +149,9 @@ pub fn step(
         estimated: value("estimated")?,
         landmarks: value("landmarks")?,
         contrast: value("contrast")?,
-        agreement: agree as f64 / top.len().max(1) as f64,
+        agreement: same(&top, &|sample| classes[sample]),
+        sure: share(pseudo.iter().filter(|&&label| (label as usize) < COUNT).count()),
+        sure_and_right: same(pseudo, &|sample| truth[sample] as usize),
     };
     if !told.total.is_finite() {
         return Ok(told);
@@ -149,11 +164,11 @@ pub fn step(
         let done = optimiser.steps.values().max().copied().unwrap_or(0) as f64;
         averaged.average(weights, keep.min(done / (9.0 + done)))?;
     }
-    if let Some((t, _, memory)) = &estimate {
+    if let Some((t, memory, pseudo)) = &estimate {
         bank.remember(&batch.samples, t, *memory)?;
-    }
-    if let Some((f_keys, m_keys, pseudo, room)) = keys {
-        queues.push(&f_keys, &m_keys, &pseudo, room)?;
+        if let Some((f_keys, m_keys, room)) = keys {
+            queues.push(&f_keys, &m_keys, pseudo, room)?;
+        }
     }
     Ok(told)
 }

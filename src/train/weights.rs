@@ -115,7 +115,8 @@ impl Weights {
     /// `other` lacks a tensor.
     pub fn average(&mut self, other: &Self, keep: f64) -> Result<()> {
         self.follow(other, keep)?;
-        for (name, kept) in &mut self.kept {
+        let moves = |name: &str| name.ends_with(".mean") || name.ends_with(".variance");
+        for (name, kept) in self.kept.iter_mut().filter(|(name, _)| moves(name)) {
             if let Some(new) = other.kept.get(name) {
                 *kept = ((&*kept * keep)? + (new.detach() * (1.0 - keep))?)?;
             }
@@ -186,7 +187,7 @@ impl Weights {
 
     /// Gathers the statistics of what a layer sees: mean and variance over all batches so far (Chan, Golub and
     /// LeVeque 1979; batches count alike). `NAME.count` (1) counts them.
-    fn measure(&mut self, name: &str, x: &Tensor) -> Result<()> {
+    pub(super) fn measure(&mut self, name: &str, x: &Tensor) -> Result<()> {
         let names = ["mean", "variance", "count"].map(|part| format!("{name}.{part}"));
         let x = x.detach();
         let mean = x.mean((0, 1, 2))?; // (C)

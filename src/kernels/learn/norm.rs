@@ -176,9 +176,20 @@ struct Lines {
 
 impl Lines {
     /// The pixels of a range of numbers.
-    fn pixels<'a>(&'a self, x: &'a [f32], residual: Option<&'a [f32]>, range: &Range<usize>, high: f32) -> Pixels<'a> {
+    fn pixels<'a>(
+        &'a self,
+        x: &'a [f32],
+        residual: Option<&'a [f32]>,
+        range: &Range<usize>,
+        high: f32,
+    ) -> Pixels<'a> {
         let part = |numbers: &'a [f32]| &numbers[range.clone()];
-        Pixels { x: part(x), residual: residual.map(part), lines: [&self.scale, &self.shift, &self.slope], high }
+        Pixels {
+            x: part(x),
+            residual: residual.map(part),
+            lines: [&self.scale, &self.shift, &self.slope],
+            high,
+        }
     }
 }
 

@@ -1,0 +1,185 @@
+//! `lanet-live train`: a model that tells expressions, learnt from labelled pictures or shards of them.
+
+mod epochs;
+mod options;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use candle_core::Device;
+use indicatif::HumanDuration;
+use lanet_live::device::Choice;
+use lanet_live::error::{Context, Error, Result};
+use lanet_live::expression::Expression;
+use lanet_live::net::Model;
+use lanet_live::train::course::Gathered;
+use lanet_live::train::recipe::check_device;
+use lanet_live::train::state::recipe_of;
+use lanet_live::train::{Epoch, Event, Training};
+
+use self::epochs::Rows;
+pub use self::options::Options;
+use super::bar::Bar;
+use super::evaluate::tell_skipped;
+use super::{Outcome, Stop, Talk};
+
+/// The state of a run, in its output folder.
+const RUN: &str = "run.safetensors";
+/// What came of each epoch, beside it.
+const METRICS: &str = "metrics.csv";
+
+/// Learns.
+pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
+    let device = options.device.parse::<Choice>()?.open()?;
+    check_device(&device)?;
+    let (output, state) = (&options.output, options.output.join(RUN));
+    if !options.resume && state.exists() && !options.overwrite {
+        return Err(Error::new(format!("'{}' holds a run already", output.display()))
+            .advice("go on with --resume, choose another --output, or allow overwriting with -y"));
+    }
+    let Some(mut training) = training(options, &state, &device, talk, stop)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    tell_faces(options, &training, talk);
+    std::fs::create_dir_all(output)
+        .with_context(|| format!("the folder '{}' cannot be made", output.display()))?;
+    if training.best().is_some() && Model::load(&output.join("best"), &Device::Cpu).is_err() {
+        talk.say(&format!("{} is lost: the next epoch is the best again", output.join("best").display()));
+        training.forget_best();
+    }
+    let mut rows = Rows::open(&output.join(METRICS), training.epoch())?;
+    let mut bar: Option<(String, Bar)> = None;
+    let mut reach = |what: String, done: usize, all: usize| {
+        if bar.as_ref().is_none_or(|(known, _)| *known != what) {
+            bar = None;
+            bar = Some((what.clone(), Bar::new(talk, all, &what)));
+        }
+        if let Some((_, shown)) = &bar {
+            shown.reach(done);
+        }
+        if done == all {
+            bar = None;
+        }
+    };
+    let mut began = (Instant::now(), training.epoch());
+    while let Some(event) = training.next() {
+        match event? {
+            Event::Work { what, done, all } => reach(what.to_owned(), done, all),
+            Event::Ready => {
+                began.0 = Instant::now();
+                tell_plan(&training, &device, talk);
+                if training.epoch() == 0 {
+                    // From here on there is something to resume, and an older run is gone.
+                    training.save(&state)?;
+                }
+            }
+            Event::Step { epoch, step, steps, losses } => {
+                reach(format!("steps of epoch {epoch}"), step, steps);
+                if talk.verbose && step.is_multiple_of(20) {
+                    talk.say(&format!("epoch {epoch} step {step}: {losses:.3?}"));
+                }
+            }
+            Event::Epoch(epoch) => {
+                for name in if epoch.best { &["best", "last"][..] } else { &["last"] } {
+                    training.save_model(&output.join(name))?;
+                }
+                rows.add(&epoch)?;
+                training.save(&state)?;
+                #[cfg(feature = "capture")]
+                super::plot::save(&output.join("plot.png"), &rows.series())?;
+                tell_epoch(&epoch, training.recipe().epochs, began, talk);
+            }
+        }
+        if stop.asked() {
+            let how = if state.exists() { "go on with --resume" } else { "nothing was learnt yet" };
+            talk.say(&format!("stopped after {} epochs; {how}", training.epoch()));
+            return Ok(Outcome::Interrupted);
+        }
+    }
+    match training.best() {
+        Some(best) => talk.say(&format!(
+            "{}: epoch {}, {:.4} of validation",
+            output.join("best").display(),
+            best.epoch,
+            best.score
+        )),
+        None => talk.say(&format!("what is left is {}", output.join("last").display())),
+    }
+    Ok(Outcome::Done)
+}
+
+/// The run, begun or resumed; `None` if the user stopped it before.
+fn training(
+    options: &Options,
+    state: &Path,
+    device: &Device,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Option<Training>> {
+    let seed = if options.resume { recipe_of(state)?.seed } else { options.seed() };
+    let mut bar: Option<Bar> = None;
+    let gathered = options.source(seed).gather(device, &mut |done, all| {
+        bar.get_or_insert_with(|| Bar::new(talk, all, "pictures")).reach(done);
+        if done == all {
+            bar = None;
+        }
+        !stop.asked()
+    });
+    let Some(Gathered { course, valid, skipped }) = gathered? else { return Ok(None) };
+    tell_skipped(talk, &skipped, "lines, folders or pictures");
+    let unaligned = course.valid.faces.iter().filter(|face| face.landmarks.is_none()).count();
+    talk.say(&format!("{valid}: {} faces, {unaligned} of them unaligned", course.valid.len()));
+    if options.resume {
+        talk.say(
+            "going on as the run began: options other than --data, --split-... and --labels do not count",
+        );
+        return Training::resume(state, course, device).map(Some);
+    }
+    let start = options.start()?;
+    let recipe = options.recipe(start.as_ref())?;
+    Training::begin(recipe, course, start.as_ref(), device).map(Some)
+}
+
+/// What is learnt from.
+fn tell_faces(options: &Options, training: &Training, talk: Talk) {
+    let (lesson, name) = (training.lesson(), &options.split_train);
+    let unaligned = lesson.faces.iter().filter(|face| face.landmarks.is_none()).count();
+    talk.say(&format!("{name}: {} faces, {unaligned} of them unaligned", lesson.len()));
+    let classes = lesson.classes();
+    for expression in Expression::ALL.into_iter().filter(|&e| !classes.contains(&(e as usize))) {
+        talk.say(&format!("{name}: no face is labelled {expression}; it will not be told"));
+    }
+}
+
+/// What will be done.
+fn tell_plan(training: &Training, device: &Device, talk: Talk) {
+    let recipe = training.recipe();
+    if recipe.probe.is_some() || (recipe.frozen.is_some() && recipe.landmarks.is_none()) {
+        talk.say(&match training.views() {
+            0 => "the frozen layers are computed in each step: fewer --views might be remembered".to_owned(),
+            views => format!("the frozen layers' outputs are remembered in {views} views"),
+        });
+    }
+    talk.say(&format!(
+        "{} epochs of {} steps of {} faces on {}",
+        recipe.epochs,
+        training.steps(),
+        recipe.batch,
+        Choice::of(device)
+    ));
+}
+
+/// What came of an epoch of so many; `began` says when the first of this run began, and after which one.
+fn tell_epoch(epoch: &Epoch, epochs: usize, began: (Instant, usize), talk: Talk) {
+    let &Epoch { epoch: number, losses, images, took, judgement, best, .. } = epoch;
+    let speed = images as f64 / took.as_secs_f64().max(1e-9);
+    let left = began.0.elapsed().div_f64((number - began.1) as f64).mul_f64((epochs - number) as f64);
+    talk.say(&format!(
+        "epoch {number:3}: loss {:.3}, {:.4} of given labels, {:.4} of validation{}, {speed:.1} images/s, {} left",
+        losses.total,
+        losses.agreement,
+        judgement.map_or(0.0, |judgement| judgement.accuracy),
+        if best { ", best" } else { "" },
+        HumanDuration(Duration::from_secs(left.as_secs())),
+    ));
+}

@@ -1,0 +1,179 @@
+//! A classifier on the means of some stages of a backbone that stays as it is: on standardised features, multinomial
+//! logistic regression.
+//!
+//! Its weights hold the backbone as it came, to the bit, and the statistics `head.mean` and `head.variance` of the features
+//! (F) beside what learns: `head.weight` (C, F), `head.bias` (C), the same of `meant` if there is a second classifier, and,
+//! for LDE, `lde.f.*`.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use candle_core::{DType, Tensor};
+
+use super::branches::{Branches, Seen};
+use super::labels;
+use super::start::Start;
+use super::weights::{Nursery, Weights};
+use crate::error::Result;
+use crate::expression::{COUNT, Expression};
+use crate::net::lanet::Pool;
+use crate::net::plan::{Plan, Stage};
+use crate::net::{Card, Input, LaNet, Model};
+
+/// Added to each feature's variance: what half precision cannot tell apart shall not be blown up.
+const LEAST_VARIANCE: f64 = 1e-4;
+
+/// A classifier that learns, as a function of its [`Weights`].
+#[derive(Debug, Clone)]
+pub struct Probe {
+    plan: Plan,
+    pools: Vec<Pool>,
+    meant: bool,
+    card: Card,
+    backbone: OnceLock<LaNet>,
+}
+
+impl Probe {
+    /// A classifier, or two with `meant`, on `pools` of the backbone of this plan, which a card calls `network`.
+    pub fn new(plan: Plan, pools: Vec<Pool>, meant: bool, network: String, input: Input) -> Self {
+        let card = Card {
+            name: "backbone".into(),
+            network,
+            description: String::new(),
+            origin: String::new(),
+            licence: String::new(),
+            fingerprint: String::new(),
+            mix: None,
+            prior: None,
+            priors: None,
+            input,
+            classes: Expression::ALL.to_vec(),
+            results: toml::Table::new(),
+        };
+        Self { plan, pools, meant, card, backbone: OnceLock::new() }
+    }
+
+    /// How many features there are.
+    pub fn width(&self) -> usize {
+        self.parts().map(|(_, channels, grid)| channels * grid * grid).sum()
+    }
+
+    /// For each pool the name of its part of the classifier, its channels and its grid.
+    fn parts(&self) -> impl Iterator<Item = (String, usize, usize)> {
+        self.pools.iter().map(|&Pool { stage, grid }| {
+            let channels = self.plan.stages.get(stage).map_or(0, Stage::channels);
+            (self.plan.head(stage), channels, grid)
+        })
+    }
+
+    fn classifiers(&self) -> &[&str] {
+        if self.meant { &["head", "meant"] } else { &["head"] }
+    }
+
+    /// New weights on the backbone of a start: a classifier that knows nothing, and, if wanted, what LDE learns.
+    ///
+    /// # Errors
+    /// A start without this backbone.
+    pub fn grow(&self, nursery: &mut Nursery, start: &Start, lde: bool) -> Result<Weights> {
+        let mut weights = Weights::default();
+        let zeros = |dims: &[usize]| Tensor::zeros(dims, nursery.dtype, &nursery.device);
+        for name in self.classifiers() {
+            weights.learn(format!("{name}.weight"), &zeros(&[COUNT, self.width()])?)?;
+            weights.learn(format!("{name}.bias"), &zeros(&[COUNT])?)?;
+        }
+        if lde {
+            labels::grow(&mut weights, nursery, "f", self.width())?;
+        }
+        let bare = Branches { plan: self.plan.clone(), landmarks: 0, frozen: None, meant: false };
+        let mut grown = bare.grow(nursery)?;
+        let folded = bare.start(&mut grown, start, &nursery.device, nursery.dtype)?;
+        let tensors = if folded { start.tensors.clone() } else { bare.export(&grown)? };
+        let layers: Vec<_> = self.plan.stages.iter().flat_map(Stage::layers).collect();
+        let of_backbone = |name: &str| {
+            let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);
+            layers.iter().any(|known| known.name == layer)
+        };
+        for (name, tensor) in tensors.into_iter().filter(|(name, _)| of_backbone(name)) {
+            weights.kept.insert(name, tensor.to_dtype(DType::F32)?.to_device(&nursery.device)?);
+        }
+        Ok(weights)
+    }
+
+    /// What the backbone makes of pictures (B, 3, H, W): (B, F).
+    ///
+    /// # Errors
+    /// Pictures or weights that do not fit.
+    pub fn features(&self, weights: &Weights, pictures: &Tensor) -> Result<Tensor> {
+        let backbone = match self.backbone.get() {
+            Some(backbone) => backbone,
+            None => {
+                let net = LaNet::from_model(&Model::new(self.card.clone(), self.export(weights)?))?;
+                self.backbone.get_or_init(|| net)
+            }
+        };
+        backbone.features(pictures)
+    }
+
+    /// Gathers the statistics of what the backbone makes of pictures (B, 3, H, W).
+    ///
+    /// # Errors
+    /// As [`Probe::features`].
+    pub fn measure(&self, weights: &mut Weights, pictures: &Tensor) -> Result<()> {
+        let features = self.features(weights, pictures)?;
+        weights.measure("head", &features.unsqueeze(1)?.unsqueeze(1)?)
+    }
+
+    /// Ends the gathering of statistics.
+    pub fn settle(&self, weights: &mut Weights) {
+        weights.kept.remove("head.count");
+    }
+
+    /// Features (B, F) as they come to what is seen in them.
+    ///
+    /// # Errors
+    /// Features of another width.
+    pub fn forward(&self, weights: &Weights, features: &Tensor) -> Result<Seen> {
+        let features = match statistics(weights)? {
+            Some((mean, deviation)) => features.broadcast_sub(&mean)?.broadcast_div(&deviation)?,
+            None => features.clone(),
+        };
+        let logits = weights.linear("head", &features)?;
+        let meant = self.meant.then(|| weights.linear("meant", &features)).transpose()?;
+        Ok(Seen { features, logits, meant, landmark: None })
+    }
+
+    /// The tensors of a [`LaNet`]: the backbone as it came, and a classifier for features as they come.
+    ///
+    /// # Errors
+    /// A tensor that is missing.
+    pub fn export(&self, weights: &Weights) -> Result<HashMap<String, Tensor>> {
+        let backbone = weights.kept.iter().filter(|(name, _)| !name.starts_with("head."));
+        let mut tensors: HashMap<_, _> = backbone.map(|(name, t)| (name.clone(), t.clone())).collect();
+        for classifier in self.classifiers() {
+            let mut weight = weights.get(&format!("{classifier}.weight"))?.detach(); // (C, F)
+            let mut bias = weights.get(&format!("{classifier}.bias"))?.detach(); // (C)
+            if let Some((mean, deviation)) = statistics(weights)? {
+                weight = weight.broadcast_div(&deviation)?;
+                bias = (bias - weight.matmul(&mean.unsqueeze(1)?)?.squeeze(1)?)?;
+            }
+            let mut first = 0;
+            for (name, channels, grid) in self.parts() {
+                let part = weight.narrow(1, first, channels * grid * grid)?;
+                let part = part.reshape((COUNT, channels, grid, grid))?;
+                tensors.insert(name.replacen("head", classifier, 1), part);
+                first += channels * grid * grid;
+            }
+            tensors.insert(format!("{classifier}.bias"), bias);
+        }
+        Ok(tensors)
+    }
+}
+
+/// Mean and deviation (F) of the features, once they were measured.
+fn statistics(weights: &Weights) -> Result<Option<(Tensor, Tensor)>> {
+    let (Some(mean), Some(variance)) = (weights.kept.get("head.mean"), weights.kept.get("head.variance"))
+    else {
+        return Ok(None);
+    };
+    Ok(Some((mean.clone(), variance.affine(1.0, LEAST_VARIANCE)?.sqrt()?)))
+}

@@ -1,0 +1,75 @@
+//! What a run begins from: bare weights of a backbone, or a model.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+
+use super::recipe::Recipe;
+use crate::error::{Context, Error, Result};
+use crate::net::{self, Backbone, Card, Model};
+
+/// Tensors to begin from, by name.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// Its name, for messages.
+    pub name: String,
+    /// The tensors, on the CPU.
+    pub tensors: HashMap<String, Tensor>,
+    /// The card, if it is a model.
+    pub card: Option<Card>,
+}
+
+impl Start {
+    /// The model of the program or of the folder of this name, or else the bare weights of this file.
+    ///
+    /// # Errors
+    /// What is neither, or damaged.
+    pub fn open(name: &str) -> Result<Self> {
+        if !Path::new(name).is_file() {
+            return Ok(Self::of_model(&net::open(name, &Device::Cpu)?));
+        }
+        let failed = || format!("the starting weights {name} cannot be used");
+        let bytes = std::fs::read(name).with_context(failed)?;
+        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).with_context(failed)?;
+        Ok(Self { name: name.to_owned(), tensors, card: None })
+    }
+
+    /// A model.
+    pub fn of_model(model: &Model) -> Self {
+        let tensors = model.names().into_iter().filter_map(|name| {
+            let tensor = model.tensor_if_any(name)?.clone();
+            Some((name.to_owned(), tensor))
+        });
+        Self { name: model.card.name.clone(), tensors: tensors.collect(), card: Some(model.card.clone()) }
+    }
+
+    /// The backbone and the side of the faces, if it is a model.
+    pub fn fits(&self) -> Option<(Backbone, usize)> {
+        let card = self.card.as_ref()?;
+        let backbone = card.network.strip_prefix("lanet-").unwrap_or(&card.network).parse().ok()?;
+        Some((backbone, card.input.width))
+    }
+
+    /// Where the weights come from, for the card of what is learnt from them.
+    pub fn origin(&self) -> String {
+        let file = || Path::new(&self.name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.card.as_ref().map_or_else(file, |card| card.origin.clone())
+    }
+
+    /// Refuses a model of another backbone, or one whose pictures are normalised in another way.
+    ///
+    /// # Errors
+    /// Such a model.
+    pub fn check(&self, recipe: &Recipe) -> Result<()> {
+        let Some(card) = &self.card else { return Ok(()) };
+        let (input, backbone) = (recipe.input(), recipe.backbone);
+        if self.fits().is_none_or(|(found, _)| found != backbone)
+            || (card.input.mean, card.input.std) != (input.mean, input.std)
+        {
+            let line = format!("the model {} is no start for the backbone {}", self.name, backbone.name());
+            return Err(Error::usage(line).advice(format!("its network is {}", card.network)));
+        }
+        Ok(())
+    }
+}
