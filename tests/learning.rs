@@ -207,7 +207,9 @@ fn the_whole_method_runs_from_shards_is_resumed_and_loses_nothing() {
         "{classifier} head --noise symmetric:0.3 --labels majority --split-report valid --images 40"
     ));
     assert!(
-        said.contains("remembered in 2 views") && said.contains("40 faces") && said.matches("left out").count() == 1,
+        said.contains("remembered in 2 views")
+            && said.contains("40 faces")
+            && said.matches("left out").count() == 1,
         "{said}"
     );
     done(&format!("{classifier} head --resume"));
@@ -231,9 +233,12 @@ fn the_whole_method_runs_from_shards_is_resumed_and_loses_nothing() {
 fn what_was_meant_is_mixed_in_and_what_to_expect_is_chosen_afterwards() {
     let folder = Scratch::new();
     painted_data(&folder.path("data"));
-    let mut table = "path,split,old,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt\n".to_owned();
+    let mut table =
+        "path,split,old,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt\n".to_owned();
     for n in 0..60 {
-        let (label, votes) = [("sadness", "0,0,0,8,2,0,0,0"), ("happiness", "2,8,0,0,0,0,0,0"), ("anger", "0,0,0,5,5,0,0,0")][n % 3];
+        let (label, votes) =
+            [("sadness", "0,0,0,8,2,0,0,0"), ("happiness", "2,8,0,0,0,0,0,0"), ("anger", "0,0,0,5,5,0,0,0")]
+                [n % 3];
         let split = if n < 45 { "train" } else { "valid" };
         let old = if n % 7 == 0 { "" } else { label };
         table += &format!("{label}/{}.png,{split},{old},{votes}\n", n / 3);
@@ -248,7 +253,10 @@ fn what_was_meant_is_mixed_in_and_what_to_expect_is_chosen_afterwards() {
     assert!(done("prepare --data data --output shards").contains("60 faces"));
     let train = "train --data shards --size 32 --batch 8 --epochs 1 --lde off --el off --landmark-branch off \
                  --average 0.9 --undecided --meant";
-    assert!(done(&format!("{train} old --adjust on --backbone sface-mobilenet-v1 --output run")).contains("45 faces"));
+    assert!(
+        done(&format!("{train} old --adjust on --backbone sface-mobilenet-v1 --output run"))
+            .contains("45 faces")
+    );
     let card = fs::read_to_string(folder.path("run/last/card.toml")).unwrap();
     assert!(card.contains("mix = 0.5") && card.contains("[priors]"), "{card}");
     let logits = |name: &str, options: &str| {
@@ -259,15 +267,21 @@ fn what_was_meant_is_mixed_in_and_what_to_expect_is_chosen_afterwards() {
     assert_ne!(logits("a.csv", ""), logits("b.csv", "--mix 1"));
     fs::write(folder.path("mostly.toml"), "anger = 0.98\nsadness = 0.01\nhappiness = 0.01").unwrap();
     fs::write(folder.path("joy.toml"), "joy = 1.0").unwrap();
-    let told = done("evaluate --data data --split valid --model run/last --prior mostly.toml --json out.json");
+    let told =
+        done("evaluate --data data --split valid --model run/last --prior mostly.toml --json out.json");
     assert!(told.contains("macro recall") && told.contains("unsure"), "{told}");
 
     // A model whose logits hold their prior, and one classifier alone.
-    done("train --data shards --size 32 --batch 8 --epochs 1 --lde off --el off --landmark-branch off --output plain");
+    done(
+        "train --data shards --size 32 --batch 8 --epochs 1 --lde off --el off --landmark-branch off --output plain",
+    );
     for (arguments, expected) in [
         (format!("{train} fer2013 --output none"), "no column 'fer2013'"),
         ("evaluate --data data --model run/last --prior joy.toml".into(), "no expression is called 'joy'"),
-        ("evaluate --data data --model plain/last --prior balanced".into(), "the card of the model does not say"),
+        (
+            "evaluate --data data --model plain/last --prior balanced".into(),
+            "the card of the model does not say",
+        ),
         ("evaluate --data data --model plain/last --mix 0.3".into(), "cannot be mixed"),
     ] {
         let (success, _, said) = run(&arguments);

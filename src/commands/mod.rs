@@ -93,7 +93,7 @@ enum Command {
     /// Cut the faces out of labelled pictures once, into small files that can move to another machine
     Prepare(prepare::Options),
     /// Measure how well a model tells the expressions of labelled pictures
-    Evaluate(evaluate::Options),
+    Evaluate(Box<evaluate::Options>),
     /// Print a completion script for a shell
     Completions {
         /// The shell

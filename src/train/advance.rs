@@ -112,7 +112,7 @@ impl Training {
         let Faces { lesson, remembered } = &self.faces[Part::Train as usize];
         let look = Look {
             augmentation: recipe.augmentation,
-            maps: self.net.map_side(recipe.side),
+            maps: self.net.map_side(recipe.side).map(|side| recipe.spots(side)),
             pictures: remembered.is_none(),
             ..self.look()
         };

@@ -9,7 +9,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::landmarks::{self, heat_maps};
+use super::landmarks::{self, Spots, heat_maps};
 use super::noise::Noise;
 use super::ops;
 use super::pictures::{Augmentation, Plane};
@@ -146,8 +146,8 @@ pub struct Look {
     pub input: Input,
     /// How pictures differ from epoch to epoch.
     pub augmentation: Augmentation,
-    /// The side of the heat maps, if any are made.
-    pub maps: Option<usize>,
+    /// The heat maps, if any are made.
+    pub maps: Option<Spots>,
     /// Whether pictures are made; without them a batch says only who is in it.
     pub pictures: bool,
 }
@@ -169,11 +169,11 @@ impl Look {
             })
             .collect::<Result<Vec<_>>>()?;
         let (pictures, points): (Vec<_>, Vec<_>) = faces.into_iter().unzip();
-        let (maps, near) = self.maps.map_or_else(Default::default, |side| heat_maps(&points, side));
+        let (maps, near) = self.maps.map_or_else(Default::default, |spots| heat_maps(&points, spots));
         Ok(Batch {
             samples: chosen.iter().map(|&(n, _)| n).collect(),
             seeds: chosen.iter().map(|&(_, seed)| seed).collect(),
-            map_side: self.maps.unwrap_or(0),
+            map_side: self.maps.map_or(0, |spots| spots.side),
             pictures: pictures.iter().map(Plane::image).collect::<Result<_>>()?,
             labels: chosen.iter().flat_map(|&(n, _)| lesson.labels[n]).collect(),
             meant: chosen.iter().flat_map(|&(n, _)| row(&lesson.meant[n])).collect(),
@@ -269,7 +269,7 @@ pub(crate) mod tests {
         let look = Look {
             input: Backbone::Resnet18.input(16),
             augmentation: Augmentation::default(),
-            maps: Some(4),
+            maps: Some(Spots { side: 4, sigma: 1.5 }),
             pictures: true,
         };
         let order: Vec<usize> = (0..10).rev().collect();

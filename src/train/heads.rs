@@ -48,21 +48,23 @@ impl Priors {
             let seen = &tensors[name];
             let shape = seen.shape().clone();
             let mut rows = rows(seen)?;
-            if let (Some(shares), Some(other)) = (self.meant, tensors.get(&second(name))) {
-                let known = |c: usize| !never[c] && shares.share(Expression::ALL[c]) > 0.0;
-                let mut other = self::rows(other)?;
-                for rows in [&mut rows, &mut other] {
-                    centre(rows, known);
-                }
-                for (c, row) in other.iter_mut().enumerate() {
-                    if !known(c) {
-                        row.clone_from(&rows[c]);
-                    }
-                }
-                tensors.insert(second(name), Tensor::new(other, &Device::Cpu)?.reshape(&shape)?);
+            let other = self.meant.zip(tensors.get(&second(name)));
+            let known = |c: usize| {
+                !never[c] && self.meant.is_some_and(|shares| shares.share(Expression::ALL[c]) > 0.0)
+            };
+            if other.is_some() {
+                centre(&mut rows, known);
             }
             for (row, _) in rows.iter_mut().zip(&never).filter(|(_, never)| **never && adjusted) {
                 row.fill(never_told);
+            }
+            if let Some((_, other)) = other {
+                let mut other = self::rows(other)?;
+                centre(&mut other, known);
+                for (c, row) in other.iter_mut().enumerate().filter(|(c, _)| !known(*c)) {
+                    row.clone_from(&rows[c]);
+                }
+                tensors.insert(second(name), Tensor::new(other, &Device::Cpu)?.reshape(&shape)?);
             }
             tensors.insert(name.clone(), Tensor::new(rows, &Device::Cpu)?.reshape(&shape)?);
         }

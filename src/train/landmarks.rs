@@ -60,14 +60,22 @@ pub fn mirrored(landmarks: &Landmarks) -> Landmarks {
     })
 }
 
-/// The standard deviation of a landmark's spot in a heat map, in its pixels.
-const SIGMA: f32 = 1.5;
+/// How landmarks are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spots {
+    /// Rows and columns of a heat map.
+    pub side: usize,
+    /// The standard deviation of a landmark's spot, in its pixels.
+    pub sigma: f32,
+}
+
 /// A pixel is near a landmark where the greatest of the 3x3 heat-map pixels around it exceeds this.
 const NEAR: f32 = 0.2;
 
-/// Heat maps of `side` x `side` for each face: spots exp(-r^2 / (2 sigma^2)), and 1 where a pixel is near a landmark,
+/// Heat maps of `side` x `side` for each face, spots exp(-r^2 / (2 sigma^2)), and 1 where a pixel is near a landmark,
 /// else 0; both (faces, landmarks, side, side) row by row. Faces without landmarks get zeros.
-pub fn heat_maps(faces: &[Option<Landmarks>], side: usize) -> (Vec<f32>, Vec<f32>) {
+pub fn heat_maps(faces: &[Option<Landmarks>], spots: Spots) -> (Vec<f32>, Vec<f32>) {
+    let Spots { side, sigma } = spots;
     let area = side * side;
     let mut maps = vec![0f32; faces.len() * COUNT * area];
     let mut near = maps.clone();
@@ -77,7 +85,7 @@ pub fn heat_maps(faces: &[Option<Landmarks>], side: usize) -> (Vec<f32>, Vec<f32
         for (i, landmark) in landmarks.iter().enumerate() {
             let spot = |centre: f32| -> Vec<f32> {
                 let squared = (0..side).map(|p| (p as f32 + 0.5 - centre * side as f32).powi(2));
-                squared.map(|s| (-s / (2.0 * SIGMA * SIGMA)).exp()).collect()
+                squared.map(|s| (-s / (2.0 * sigma * sigma)).exp()).collect()
             };
             let (across, down) = (spot(landmark.x), spot(landmark.y));
             // The greatest of a window of a product of falling functions is the product of the greatest.
@@ -129,7 +137,7 @@ mod tests {
     fn a_spot_is_highest_on_its_landmark_and_near_within_reach() {
         let mut face = [Point::new(-1.0, -1.0); COUNT];
         face[0] = Point::new(0.3, 0.7); // the pixel (4, 11) of 16 x 16, off its centre by 0.3
-        let (maps, near) = heat_maps(&[None, Some(face)], 16);
+        let (maps, near) = heat_maps(&[None, Some(face)], Spots { side: 16, sigma: 1.5 });
         assert!(maps[..COUNT * 256].iter().chain(&near[..COUNT * 256]).all(|&v| v == 0.0));
         let (map, near) = (&maps[COUNT * 256..][..256], &near[COUNT * 256..][..256]);
         let best = (0..256).max_by(|&a, &b| map[a].total_cmp(&map[b])).unwrap();

@@ -1,6 +1,7 @@
 //! From labelled pictures, or shards of them, to a lesson: faces with the labels that they are learnt with.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -32,7 +33,12 @@ impl Given {
     pub fn column(table: &Path, column: &str) -> Result<(Self, Vec<Skipped>)> {
         let table = if table.is_dir() { table.join(TABLE) } else { table.to_owned() };
         let failed = || format!("the labels of {} cannot be used", table.display());
-        let mut reader = csv::Reader::from_path(&table).with_context(failed)?;
+        let reader = csv::Reader::from_path(&table).with_context(failed)?;
+        Self::read(reader, &table, column)
+    }
+
+    fn read<R: Read>(mut reader: csv::Reader<R>, table: &Path, column: &str) -> Result<(Self, Vec<Skipped>)> {
+        let failed = || format!("the labels of {} cannot be used", table.display());
         let header = reader.headers().with_context(failed)?.clone();
         let find = |name: &str| {
             header.iter().position(|found| found.trim().eq_ignore_ascii_case(name)).ok_or_else(|| {
@@ -47,6 +53,7 @@ impl Given {
         for record in reader.records() {
             let record = match record {
                 Ok(record) => record,
+                Err(error) if error.is_io_error() => return Err(error).with_context(failed),
                 Err(error) => {
                     skipped.push(Skipped { what: "a line".into(), why: error.to_string() });
                     continue;
@@ -183,6 +190,22 @@ mod tests {
         assert!(missing[0].what.contains("9.png"));
         assert!(Given::column(&folder, "new").unwrap_err().line().contains("path, split, old, label"));
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_read_to_its_end_is_refused() {
+        struct Broken(bool);
+        impl Read for Broken {
+            fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+                if std::mem::replace(&mut self.0, true) {
+                    return Err(std::io::Error::other("a bad sector"));
+                }
+                (&b"path,old\n0.png,fear\n"[..]).read(into)
+            }
+        }
+        let reader = csv::Reader::from_reader(Broken(false));
+        let error = Given::read(reader, Path::new("labels.csv"), "old").unwrap_err().line();
+        assert!(error.contains("labels.csv") && error.contains("a bad sector"), "{error}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Lesson;
 use super::contrast::Contrast;
 use super::labels::Estimation;
+use super::landmarks::Spots;
 use super::noise::Noise;
 use super::optim::{Method, Schedule};
 use super::order::Order;
@@ -60,6 +61,8 @@ pub struct Recipe {
     pub frozen: Option<usize>,
     /// The weight of the landmark loss; `None` switches the landmark branch off, and EL with it.
     pub landmarks: Option<f64>,
+    /// The standard deviation of a landmark's spot in sides of the face; `None`: 1.5 pixels of a heat map, whatever its size.
+    pub sigma: Option<f64>,
     /// Label distribution estimation and the weight of its divergence; `None` switches it off.
     pub lde: Option<(Estimation, f64)>,
     /// The contrastive loss and its weight; `None` switches it off.
@@ -113,6 +116,7 @@ impl Recipe {
             probe: None,
             frozen: None,
             landmarks: Some(1.0),
+            sigma: None,
             lde: Some((Estimation::default(), 1.0)),
             el: Some((Contrast::default(), 0.1)),
             warm_up: 0,
@@ -151,6 +155,11 @@ impl Recipe {
     /// What a card calls the network in use.
     pub fn network(&self) -> String {
         format!("lanet-{}", self.backbone.name())
+    }
+
+    /// How landmarks are drawn in heat maps of this side.
+    pub fn spots(&self, side: usize) -> Spots {
+        Spots { side, sigma: self.sigma.map_or(1.5, |sigma| sigma * side as f64) as f32 }
     }
 
     /// What goes into the network.
@@ -228,6 +237,12 @@ impl Recipe {
             return refuse(
                 "a mix and an average are shares, and a weight is not negative".into(),
                 "use --mix and --average from 0 to 1, and --meant-weight from 0",
+            );
+        }
+        if self.sigma.is_some_and(|sigma| !(sigma > 0.0 && sigma <= 1.0)) {
+            return refuse(
+                "a landmark's spot has a size".into(),
+                "use --sigma over 0 and up to 1, such as 0.027",
             );
         }
         if self.el.is_some() && self.landmarks.is_none() {

@@ -300,7 +300,8 @@ impl Training {
         self.model(&name)?.save_with(folder, DType::F16, |card, fresh| {
             let Some((_, logits)) = &self.judged else { return Ok(()) };
             let on = format!("the {} faces that chose the epoch", valid.len());
-            Calibration::fit(&card.fingerprint, &on, logits, &valid.truth, self.learnt())?.save(&fresh.join(CALIBRATION))
+            Calibration::fit(&card.fingerprint, &on, logits, &valid.truth, self.learnt())?
+                .save(&fresh.join(CALIBRATION))
         })
     }
 

@@ -118,6 +118,9 @@ pub struct Options {
     /// The weight of its loss
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     landmark_weight: f64,
+    /// The size of a landmark's spot in a heat map, in sides of the face [default: 1.5 pixels of the map]
+    #[arg(long, value_name = "X")]
+    sigma: Option<f64>,
     /// Label distribution estimation [default: on; with --freeze backbone off]
     #[arg(long, value_enum, value_name = "on|off")]
     lde: Option<Switch>,
@@ -263,6 +266,7 @@ impl Options {
                 Some(Freeze::Backbone) | None => None,
             },
             landmarks: on(self.landmark_branch, usual.landmarks.is_some()).then_some(self.landmark_weight),
+            sigma: self.sigma,
             lde: on(self.lde, usual.lde.is_some()).then_some((lde, self.lde_weight)),
             el: on(self.el, usual.el.is_some()).then_some((el, self.el_weight)),
             warm_up: self.warm_up,
