@@ -20,7 +20,6 @@ pub mod kernels;
 pub mod metrics;
 pub mod prior;
 pub mod calibration;
-#[cfg(feature = "capture")]
 pub mod canvas;
 
 // second floor: frames in and out
@@ -38,9 +37,7 @@ pub mod net;
 pub mod face;
 pub mod people;
 pub mod reader;
-#[cfg(feature = "capture")]
 pub mod overlay;
-#[cfg(feature = "capture")]
 pub mod timeline;
 pub mod receivers;
 

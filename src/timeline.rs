@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use crate::canvas::Canvas;
-use crate::error::Result;
 use crate::expression::{COUNT, Distribution, Expression};
 use crate::frame::Image;
 use crate::geometry::{Point, Rect};
@@ -113,10 +112,7 @@ impl Timeline {
     }
 
     /// The picture: a panel for each track with the shares of all expressions, above a common axis of time.
-    ///
-    /// # Errors
-    /// OpenCV refuses the picture.
-    pub fn picture(&self) -> Result<Image> {
+    pub fn picture(&self) -> Image {
         const WIDTH: usize = 1280;
         const PANEL: f32 = 150.0;
         const GAP: f32 = 34.0;
@@ -136,7 +132,7 @@ impl Timeline {
         let mut x = LEFT;
         for expression in Expression::ALL {
             canvas.veil(Rect::new(x, 16.0, 14.0, 14.0), colour(expression), 1.0);
-            canvas.text(expression.name(), Point::new(x + 20.0, 28.0), 11.0, ink)?;
+            canvas.text(expression.name(), Point::new(x + 20.0, 28.0), 11.0, ink);
             x += Canvas::text_width(expression.name(), 11.0) + 48.0;
         }
         let columns = WIDTH as f32 - 2.0 * LEFT;
@@ -149,7 +145,7 @@ impl Timeline {
                 Point::new(LEFT, top - 6.0),
                 11.0,
                 ink,
-            )?;
+            );
             canvas.veil(Rect::new(LEFT, top, columns, PANEL), [225; 3], 0.4);
             course.paint(&mut canvas, Rect::new(LEFT, top, wide, PANEL));
         }
@@ -160,11 +156,11 @@ impl Timeline {
         let mut time = (start / tick).ceil() * tick;
         while time <= start + span {
             let x = LEFT + columns * ((time - start) / span) as f32;
-            canvas.lines(&[Point::new(x, bottom - 12.0), Point::new(x, bottom - 5.0)], false, 1.0, ink)?;
+            canvas.lines(&[Point::new(x, bottom - 12.0), Point::new(x, bottom - 5.0)], false, 1.0, ink);
             let label = clock(time, tick);
             let width = Canvas::text_width(&label, 11.0);
             let at = (x - width / 2.0).clamp(2.0, WIDTH as f32 - width - 2.0);
-            canvas.text(&label, Point::new(at, bottom + 12.0), 11.0, ink)?;
+            canvas.text(&label, Point::new(at, bottom + 12.0), 11.0, ink);
             time += tick;
         }
         if more > 0 {
@@ -173,9 +169,9 @@ impl Timeline {
                 Point::new(LEFT, bottom + 32.0),
                 11.0,
                 ink,
-            )?;
+            );
         }
-        Ok(image)
+        image
     }
 }
 
@@ -359,11 +355,11 @@ mod tests {
 
     #[test]
     fn the_picture_shows_the_colours_in_their_place() {
-        let image = sad_then_happy(20, 10, 24).picture().unwrap();
+        let image = sad_then_happy(20, 10, 24).picture();
         let middle = 50 + 22 + 75;
         assert_eq!(image.bgr(200, middle), colour(Expression::Sadness));
         assert_eq!(image.bgr(1000, middle), colour(Expression::Happiness));
-        assert!(Timeline::default().picture().is_ok());
+        assert!(Timeline::default().picture().height() > 0);
     }
 
     #[test]

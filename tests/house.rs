@@ -63,9 +63,15 @@ fn a_module_uses_only_what_is_listed_above_it() {
 
 #[test]
 fn foreign_libraries_are_named_in_their_place_only() {
-    for (library, places) in
-        [("nokhwa", &["camera"][..]), ("opencv", &["canvas", "video", "window"]), ("ffmpeg_next", &["video"])]
-    {
+    let places = [
+        ("ab_glyph", &["canvas"][..]),
+        ("ffmpeg_next", &["video"]),
+        ("nokhwa", &["camera"]),
+        ("opencv", &["video"]),
+        ("softbuffer", &["window"]),
+        ("winit", &["window"]),
+    ];
+    for (library, places) in places {
         for path in sources(&src()) {
             let named = code(&path).contains(&format!("{library}::"));
             assert!(!named || places.contains(&module(&path).as_str()), "{} names {library}", path.display());

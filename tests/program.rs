@@ -62,6 +62,21 @@ fn bare_it_shows_help_and_names_its_options() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_display_one_line_says_so() {
+    let folder = Scratch::new();
+    paint(&folder.path("grey.png"), 64, 64);
+    for (name, value) in
+        [("DISPLAY", ""), ("DISPLAY", ":6543"), ("DISPLAY", "words"), ("WAYLAND_DISPLAY", "none")]
+    {
+        let output = command(&folder).args(["--input", "grey.png"]).env(name, value).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{name}={value} {said}");
+        assert!(said.contains("there is no display") && said.contains("--no-window"), "{said}");
+    }
+}
+
 #[test]
 fn a_picture_without_a_face_has_a_line_that_says_so() {
     let folder = Scratch::new();

@@ -25,9 +25,9 @@ pub fn save(file: &Path, series: &[(&'static str, Vec<f32>)]) -> Result<()> {
     let epochs = series.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
     for tenth in 0..=10 {
         let y = bottom - (bottom - top) * tenth as f32 / 10.0;
-        canvas.lines(&[Point::new(left, y), Point::new(right, y)], false, 1.0, [225; 3])?;
+        canvas.lines(&[Point::new(left, y), Point::new(right, y)], false, 1.0, [225; 3]);
         if tenth % 2 == 0 {
-            canvas.text(&format!("{:.1}", tenth as f32 / 10.0), Point::new(18.0, y + 5.0), 11.0, INK)?;
+            canvas.text(&format!("{:.1}", tenth as f32 / 10.0), Point::new(18.0, y + 5.0), 11.0, INK);
         }
     }
     let across = |epoch: usize| {
@@ -36,7 +36,7 @@ pub fn save(file: &Path, series: &[(&'static str, Vec<f32>)]) -> Result<()> {
     };
     let every = epochs.div_ceil(10).max(1);
     for epoch in (0..epochs).step_by(every) {
-        canvas.text(&(epoch + 1).to_string(), Point::new(across(epoch) - 5.0, bottom + 20.0), 11.0, INK)?;
+        canvas.text(&(epoch + 1).to_string(), Point::new(across(epoch) - 5.0, bottom + 20.0), 11.0, INK);
     }
     for (n, (name, values)) in series.iter().enumerate() {
         let colour = COLOURS[n % COLOURS.len()];
@@ -45,9 +45,9 @@ pub fn save(file: &Path, series: &[(&'static str, Vec<f32>)]) -> Result<()> {
             .enumerate()
             .map(|(epoch, value)| Point::new(across(epoch), bottom - (bottom - top) * value.clamp(0.0, 1.0)))
             .collect();
-        canvas.lines(&points, false, 2.0, colour)?;
-        canvas.dots(&points, 3.0, colour)?;
-        canvas.text(name, Point::new(left + 200.0 * n as f32, SIZE.1 as f32 - 12.0), 12.0, colour)?;
+        canvas.lines(&points, false, 2.0, colour);
+        canvas.dots(&points, 3.0, colour);
+        canvas.text(name, Point::new(left + 200.0 * n as f32, SIZE.1 as f32 - 12.0), 12.0, colour);
     }
     images::write(file, &image, true)
 }

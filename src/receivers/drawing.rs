@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Receiver;
 use crate::error::{Context, Error, Result};
 use crate::images;
-use crate::overlay::{self, Style};
+use crate::overlay::{Hud, Overlay, Style};
 use crate::part::Part;
 use crate::reader::Reading;
 use crate::video::{Settings, Writer};
@@ -19,6 +19,7 @@ use crate::warning::Warnings;
 pub struct Drawing {
     to: To,
     path: PathBuf,
+    overlay: Overlay,
     style: Style,
     overwrite: bool,
 }
@@ -37,7 +38,7 @@ impl Drawing {
     pub fn video(path: PathBuf, settings: Settings, style: Style) -> Result<Self> {
         let overwrite = settings.overwrite;
         let to = To::Video(Box::new(Writer::create(&path, settings)?));
-        Ok(Self { to, path, style, overwrite })
+        Ok(Self { to, path, overlay: Overlay::default(), style, overwrite })
     }
 
     /// The pictures of these files, whose frames have their places as numbers, to where [`targets`] says.
@@ -51,7 +52,8 @@ impl Drawing {
             images::format_of(&path)?;
             // Made and dropped again.
             drop(Part::create(&path, overwrite)?);
-            return Ok(Self { to: To::Pictures(targets), path, style, overwrite });
+            let to = To::Pictures(targets);
+            return Ok(Self { to, path, overlay: Overlay::default(), style, overwrite });
         }
         let mut known = BTreeSet::new();
         for target in &targets {
@@ -67,7 +69,7 @@ impl Drawing {
         if !path.exists() {
             fs::create_dir(&path).with_context(|| format!("the folder {} cannot be made", path.display()))?;
         }
-        Ok(Self { to: To::Pictures(targets), path, style, overwrite })
+        Ok(Self { to: To::Pictures(targets), path, overlay: Overlay::default(), style, overwrite })
     }
 
     /// What cannot be drawn as asked.
@@ -81,7 +83,7 @@ impl Drawing {
 
 impl Receiver for Drawing {
     fn take(&mut self, reading: &Arc<Reading>) -> Result<ControlFlow<()>> {
-        let image = overlay::draw(reading, self.style)?;
+        let image = self.overlay.draw(reading, self.style, &Hud::default());
         match &mut self.to {
             To::Video(writer) => writer.write(&image, reading.frame.time)?,
             To::Pictures(targets) => {

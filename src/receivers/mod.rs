@@ -8,7 +8,6 @@
 pub mod drawing;
 mod fan_out;
 pub mod results;
-#[cfg(feature = "capture")]
 pub mod timeline;
 #[cfg(feature = "capture")]
 pub mod view;

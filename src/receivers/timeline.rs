@@ -38,7 +38,7 @@ impl Receiver for TimelinePicture {
     }
 
     fn finish(self: Box<Self>) -> Result<Option<PathBuf>> {
-        images::write(&self.path, &self.timeline.picture()?, self.overwrite)?;
+        images::write(&self.path, &self.timeline.picture(), self.overwrite)?;
         Ok(Some(self.path))
     }
 }

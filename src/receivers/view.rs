@@ -9,13 +9,16 @@ use super::{Next, Queue};
 use crate::error::Result;
 use crate::flow::Meter;
 use crate::images;
-use crate::overlay::{self, Style, banner};
+use crate::overlay::{Hud, Mark, Overlay, Style};
 use crate::reader::Reading;
 use crate::warning::{Warning, Warnings};
-use crate::window::{Key, Window};
+use crate::window::{HELP, Key, Window};
 
 /// How soon a key or an interrupt is seen.
 const GLANCE: Duration = Duration::from_millis(15);
+
+/// Without a frame for so long, a camera or a live stream is said to be silent: it is being connected to again.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// How readings come and are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,7 @@ pub enum Pace {
 /// A window and how it shows readings.
 pub struct View {
     window: Window,
+    overlay: Overlay,
     look: Look,
     pace: Pace,
     shown: Option<Arc<Reading>>,
@@ -41,6 +45,7 @@ pub struct View {
     playing: Playing,
     /// When the last frame came into the window.
     before: Option<Instant>,
+    silent: bool,
     /// Mean seconds between frames.
     interval: f64,
     meter: Arc<Meter>,
@@ -64,6 +69,7 @@ impl Playing {
 struct Look {
     style: Style,
     paused: bool,
+    help: bool,
     /// Whether faces are hidden, for those who look for them: whoever hides faces wants all of them found.
     hiding: Arc<AtomicBool>,
 }
@@ -83,7 +89,10 @@ impl Look {
             Key::Screenshot => return Wish::Screenshot,
             Key::Pause => self.paused = !self.paused,
             Key::Mirror => self.style.mirror = !self.style.mirror,
-            Key::Landmarks => self.style.landmarks = !self.style.landmarks,
+            Key::Mesh => self.style.mesh = !self.style.mesh,
+            Key::Pose => self.style.pose = !self.style.pose,
+            Key::Strip => self.style.strip = !self.style.strip,
+            Key::Help => self.help = !self.help,
             Key::Blur => {
                 self.style.blur = !self.style.blur;
                 self.hiding.store(self.style.blur, Ordering::Relaxed);
@@ -96,16 +105,18 @@ impl Look {
 impl View {
     /// Shows readings in a window. `hiding` is set while its user hides faces by a key.
     pub fn new(window: Window, style: Style, pace: Pace, hiding: Arc<AtomicBool>) -> Self {
-        let look = Look { style, paused: false, hiding };
+        let look = Look { style, paused: false, help: false, hiding };
         let (meter, warnings) = (Arc::new(Meter::new("view")), Warnings::default());
         Self {
             window,
+            overlay: Overlay::default(),
             look,
             pace,
             shown: None,
             next: None,
             playing: Playing::default(),
             before: None,
+            silent: false,
             interval: 0.0,
             meter,
             warnings,
@@ -131,7 +142,7 @@ impl View {
             if self.next.is_none() && !self.look.paused {
                 match readings.next_within(GLANCE) {
                     Next::Reading(reading) => self.next = Some(reading),
-                    Next::Nothing => {}
+                    Next::Nothing => self.listen()?,
                     Next::End => break,
                 }
             }
@@ -163,6 +174,16 @@ impl View {
         due.saturating_duration_since(now).min(GLANCE)
     }
 
+    /// Says so once when a live source falls silent.
+    fn listen(&mut self) -> Result<()> {
+        let silent = self.pace == Pace::Live && self.before.is_some_and(|before| before.elapsed() > SILENCE);
+        if silent == self.silent {
+            return Ok(());
+        }
+        self.silent = silent;
+        self.draw()
+    }
+
     fn show(&mut self, reading: Arc<Reading>) -> Result<()> {
         let now = Instant::now();
         if let Some(before) = self.before.replace(now) {
@@ -170,6 +191,7 @@ impl View {
             self.interval = if self.interval == 0.0 { passed } else { self.interval * 0.9 + passed * 0.1 };
         }
         self.look.paused = self.pace == Pace::Pictures;
+        self.silent = false;
         self.shown = Some(reading);
         let meter = self.meter.clone();
         meter.time(|| self.draw())
@@ -177,26 +199,34 @@ impl View {
 
     fn draw(&mut self) -> Result<()> {
         let Some(reading) = &self.shown else { return Ok(()) };
-        let mut image = overlay::draw(reading, self.look.style)?;
-        let state = match (self.look.paused, self.pace) {
-            (true, Pace::Pictures) => "SPACE next, Q quit".to_owned(),
-            (true, _) => "PAUSED".to_owned(),
-            (false, Pace::Live) => format!("LIVE {:.0} frames/s", 1.0 / self.interval.max(1e-3)),
-            (false, _) => format!("{:.1} s", reading.frame.time.as_secs_f64()),
+        let Look { style, paused, help, .. } = self.look;
+        let (mark, text) = match (paused, self.pace) {
+            (true, Pace::Pictures) => (None, "Space: next, h: help".to_owned()),
+            (true, _) => (Some(Mark::Paused), time_of(reading)),
+            (false, Pace::Live) if self.silent => (Some(Mark::Reconnecting), time_of(reading)),
+            (false, Pace::Live) => {
+                (Some(Mark::Live), format!("{:.0} frames/s", 1.0 / self.interval.max(1e-3)))
+            }
+            (false, _) => (None, time_of(reading)),
         };
-        banner(&mut image, &state)?;
-        self.window.show(&image)
+        let hud = Hud { marks: mark.as_slice(), text: &text, help: if help { &HELP } else { &[] } };
+        self.window.show(self.overlay.draw(reading, style, &hud))
     }
 
-    /// Writes what is shown, without the banner; the run goes on also where no picture can be written.
-    fn screenshot(&self) {
+    /// Writes what is shown, without marks; the run goes on also where no picture can be written.
+    fn screenshot(&mut self) {
         let Some(reading) = &self.shown else { return };
-        let written = overlay::draw(reading, self.look.style)
-            .and_then(|image| images::write(&free_name(reading.frame.index), &image, false));
-        if let Err(error) = written {
+        let image = self.overlay.draw(reading, self.look.style, &Hud::default());
+        if let Err(error) = images::write(&free_name(reading.frame.index), &image, false) {
             self.warnings.add(Warning::NoScreenshot { why: error.line() });
         }
     }
+}
+
+/// When a reading was filmed.
+fn time_of(reading: &Reading) -> String {
+    let tenths = reading.frame.time.as_millis() / 100;
+    format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10)
 }
 
 /// A name in this folder that no file has.
@@ -215,14 +245,15 @@ mod tests {
     #[test]
     fn whoever_hides_faces_by_a_key_wants_all_of_them_found() {
         let hiding = Arc::new(AtomicBool::new(false));
-        let mut look = Look { style: Style::default(), paused: false, hiding: hiding.clone() };
+        let mut look = Look { style: Style::default(), paused: false, help: false, hiding: hiding.clone() };
         for wanted in [true, false] {
             assert_eq!(look.press(Key::Blur), Wish::Redraw);
             assert_eq!((look.style.blur, hiding.load(Ordering::Relaxed)), (wanted, wanted));
         }
         assert_eq!((look.press(Key::Quit), look.press(Key::Screenshot)), (Wish::Close, Wish::Screenshot));
         look.press(Key::Pause);
-        assert!(look.paused);
+        look.press(Key::Help);
+        assert!(look.paused && look.help);
     }
 
     #[test]

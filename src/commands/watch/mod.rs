@@ -22,7 +22,7 @@ use lanet_live::receivers::{FanOut, Queue};
 use lanet_live::results::Results;
 use lanet_live::video::{self, Encoder, Settings};
 use lanet_live::warning::{Warning, Warnings};
-use lanet_live::window::{Display, Window};
+use lanet_live::window::Window;
 
 use super::bar::Bar;
 use super::{Outcome, Stop, Talk, tell};
@@ -149,8 +149,7 @@ fn open_view(
     if options.no_window.unwrap_or(!source.live && !alone) {
         return Ok(None);
     }
-    let display = Display::from_environment(|name| std::env::var(name).ok());
-    let window = Window::open("lanet-live", &display)?;
+    let window = Window::open("lanet-live")?;
     // A file that is only looked at is read at the pace of its view; files to be written wait for no view.
     let (pace, delivery) = match source.live {
         true => (Pace::Live, Delivery::Latest),

@@ -71,7 +71,11 @@ pub struct Options {
     /// Smooth the probabilities of each face with this time constant; 0 = off [default: 0 for files, 0.3 for cameras]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub smoothing: Option<f64>,
-    /// Draw the points of the face mesh
+    /// Draw of each face: box, bars, strip (its last 20 seconds), mesh, pose; separated by commas
+    /// [default: box,bars,strip]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub draw: Option<Vec<Draw>>,
+    /// Draw the face mesh too
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub landmarks: Option<bool>,
     /// Make faces unrecognisable in the window and the output
@@ -99,6 +103,16 @@ fn size(text: &str) -> Result<(u32, u32), String> {
         .ok_or_else(|| "a width and a height such as 1280x720 is needed".into())
 }
 
+/// What `--draw` may list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Draw {
+    Box,
+    Bars,
+    Strip,
+    Mesh,
+    Pose,
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(seconds),
@@ -123,8 +137,14 @@ impl Options {
 
     /// How pictures are drawn; `mirror` where the user does not say.
     pub fn style(&self, mirror: bool) -> Style {
+        let usual = [Draw::Box, Draw::Bars, Draw::Strip];
+        let drawn = |part| self.draw.as_deref().unwrap_or(&usual).contains(&part);
         Style {
-            landmarks: self.landmarks.unwrap_or(false),
+            boxes: drawn(Draw::Box),
+            bars: drawn(Draw::Bars),
+            strip: drawn(Draw::Strip),
+            mesh: drawn(Draw::Mesh) || self.landmarks.unwrap_or(false),
+            pose: drawn(Draw::Pose),
             blur: self.blur(),
             mirror: self.mirror.unwrap_or(mirror),
         }
