@@ -16,7 +16,7 @@ fn main() -> Result<()> {
     let name = std::env::args().nth(1).ok_or_else(|| Error::usage("which picture?"))?;
     let device = Choice::Auto.open()?;
     let mut finder = FaceFinder::new(Options { still: true, ..Options::default() }, &device)?;
-    let mut classifier = Classifier::open(None, Duration::ZERO, &device)?;
+    let mut classifier = Classifier::open(None, None, Duration::ZERO, &device)?;
 
     let image = images::read(Path::new(&name))?;
     let scene = finder.find(Frame { image, source: name.into(), index: 0, time: Duration::ZERO })?;
