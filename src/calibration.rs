@@ -107,8 +107,10 @@ impl Calibration {
         let Some(Learnt { shares, usual }) = learnt else {
             return match prior {
                 None | Some(Prior::NATURAL) => Ok(self),
-                Some(_) => Err(Error::usage("the card of the model does not say how often its data showed what")
-                    .advice("leave --prior out, or choose a model whose card has priors")),
+                Some(_) => {
+                    Err(Error::usage("the card of the model does not say how often its data showed what")
+                        .advice("leave --prior out, or choose a model whose card has priors"))
+                }
             };
         };
         let prior = prior.unwrap_or(Prior::Learnt(usual));
@@ -199,7 +201,8 @@ fn surprise(
     for (logits, &truth) in logits.iter().zip(truth) {
         let scaled = logits.map(|logit| f64::from(logit) / temperature);
         let top = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let surprise = top + scaled.iter().map(|l| (l - top).exp()).sum::<f64>().ln() - scaled[truth as usize];
+        let surprise =
+            top + scaled.iter().map(|l| (l - top).exp()).sum::<f64>().ln() - scaled[truth as usize];
         sum += weight(truth) * surprise;
         all += weight(truth);
     }
@@ -244,7 +247,9 @@ mod tests {
         assert!((told(Some(even)).of(Neutral) - 0.5).abs() < 1e-6);
         // Scores that are three times too sure where both are expected alike.
         let (mut logits, mut truth) = (Vec::new(), Vec::new());
-        for (score, label, count) in [(3.0, Neutral, 9), (3.0, Happiness, 1), (-3.0, Neutral, 3), (-3.0, Happiness, 3)] {
+        for (score, label, count) in
+            [(3.0, Neutral, 9), (3.0, Happiness, 1), (-3.0, Neutral, 3), (-3.0, Happiness, 3)]
+        {
             logits.extend(vec![[score * 1.0986123, 0.0, -1e4, -1e4, -1e4, -1e4, -1e4, -1e4]; count]);
             truth.extend(vec![label; count]);
         }

@@ -108,11 +108,13 @@ impl FromStr for Prior {
             (file, Err(_)) => {
                 let failed = || format!("the prior '{file}' cannot be used");
                 let text = std::fs::read_to_string(Path::new(file)).with_context(failed).map_err(|e| {
-                    e.advice("use natural, balanced, a number from 0 to 1, or a file of lines like anger = 0.2")
+                    e.advice(
+                        "use natural, balanced, a number from 0 to 1, or a file of lines like anger = 0.2",
+                    )
                 })?;
-                toml::from_str(&text).map(Self::Shares).map_err(|error| {
-                    Error::new(failed()).because(Error::new(error.message().to_owned()))
-                })
+                toml::from_str(&text)
+                    .map(Self::Shares)
+                    .map_err(|error| Error::new(failed()).because(Error::new(error.message().to_owned())))
             }
         }
     }
@@ -141,7 +143,9 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             match wrong {
                 None => assert!(matches!(name.parse().unwrap(), Prior::Shares(_))),
-                Some(wrong) => assert!(line(name).contains(wrong) && !line(name).contains('\n'), "{}", line(name)),
+                Some(wrong) => {
+                    assert!(line(name).contains(wrong) && !line(name).contains('\n'), "{}", line(name))
+                }
             }
         }
         std::fs::remove_file(&file).unwrap();

@@ -307,7 +307,8 @@ fn an_interrupt_keeps_what_was_finished_and_playable() {
     let frames =
         ffprobe("-count_frames -select_streams v -show_entries stream=nb_read_frames", &folder.path("o.mp4"));
     assert_eq!(frames, [rows.to_string()]);
-    assert!((1..472).contains(&rows));
+    // A quick machine may be done with the clip when the signal comes.
+    assert!((1..=472).contains(&rows));
 }
 
 #[cfg(unix)]

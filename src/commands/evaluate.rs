@@ -134,7 +134,8 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     if let Some(file) = &options.diagram {
         let data = options.data.file_name().unwrap_or_default().to_string_lossy();
         let part = options.split.as_deref().map_or(String::new(), |split| format!(" {split}"));
-        let title = format!("{data}{part}: calibration error {:.3} over {} faces", figures.ece, figures.images);
+        let title =
+            format!("{data}{part}: calibration error {:.3} over {} faces", figures.ece, figures.images);
         super::reliability::save(file, &title, &figures.bins)?;
     }
     if let Some(file) = &options.faces {

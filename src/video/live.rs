@@ -40,7 +40,8 @@ impl Live {
 
     /// The time of a frame that came just now, and for which the stream says this.
     pub(super) fn time(&mut self, said: Option<Duration>) -> Duration {
-        let now = self.began.get_or_insert_with(Instant::now).elapsed();
+        let now = Instant::now();
+        let now = now - *self.began.get_or_insert(now);
         let said = said.unwrap_or(now);
         let (first, since) = *self.connected.get_or_insert((said, now));
         said.saturating_sub(first) + since

@@ -175,8 +175,8 @@ fn readings(options: &Options, source: Source, hiding: Arc<AtomicBool>) -> Resul
     let everywhere = face::Options { max_faces: MOST_FACES as usize, interval: 1, ..finding };
     let mut finder = FaceFinder::new(finding, &device)?;
     let smoothing = Duration::from_secs_f64(smoothing);
-    let mut classifier =
-        Classifier::open(options.model.as_deref(), options.prior, smoothing, &device)?.with_most_faces(most_faces);
+    let mut classifier = Classifier::open(options.model.as_deref(), options.prior, smoothing, &device)?
+        .with_most_faces(most_faces);
 
     let find = move |frame| {
         finder.look(if hiding.load(Ordering::Relaxed) { everywhere } else { finding });

@@ -271,7 +271,8 @@ impl Norm {
         };
         // SAFETY: the parts are all numbers.
         let dx = unsafe { filled(x.len(), fill) };
-        let d_affine = d_gain.iter().chain(&d_bias).chain(d_slope.iter().filter(|_| learn)).map(|&d| d as f32);
+        let d_affine =
+            d_gain.iter().chain(&d_bias).chain(d_slope.iter().filter(|_| learn)).map(|&d| d as f32);
         [dx, d_affine.collect(), d_residual]
     }
 
