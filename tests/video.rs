@@ -1,10 +1,7 @@
 //! Video files in and out.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 use lanet_live::frame::{Frame, Image};
@@ -334,41 +331,6 @@ fn gaps_between_frames_may_last_half_an_hour() {
     times.iter().for_each(|&time| writer.write(&Image::filled(64, 64, [9; 3]), time).unwrap());
     writer.finish().unwrap();
     assert_eq!(frames(&to).iter().map(|frame| frame.time).collect::<Vec<_>>(), times);
-}
-
-/// Serves a file as a live stream without a length, so many times, and then no more.
-fn serve(bytes: Vec<u8>, times: usize) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}/live?key=secret", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for mut client in listener.incoming().take(times).flatten() {
-            let _ = client.read(&mut [0; 4096]);
-            let _ = client.write_all(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n");
-            let _ = client.write_all(&bytes);
-        }
-    });
-    address
-}
-
-#[test]
-fn a_live_stream_that_ends_is_connected_to_again_and_its_end_is_told() {
-    let scratch = Scratch::new();
-    let path = scratch.path("a.ts");
-    ffmpeg("-f lavfi -i testsrc2=s=64x64:r=10:d=2 -c:v mpeg2video", &path);
-    let bytes = fs::read(&path).unwrap();
-    let count = frames(&path).len();
-    for (times, wait) in [(1, Duration::ZERO), (2, Duration::from_millis(500))] {
-        let reader = Reader::connect(&serve(bytes.clone(), times)).unwrap().reconnecting(wait);
-        assert_eq!((reader.info().frames, reader.signal().is_lost()), (None, false));
-        let warnings = reader.warnings();
-        let read: Vec<_> = reader.map(Result::unwrap).collect();
-        assert_eq!(read.len(), times * count);
-        assert!(read.iter().enumerate().all(|(n, frame)| frame.index == n as u64));
-        assert!(read.windows(2).all(|pair| pair[0].time < pair[1].time));
-        assert!(read[0].source.ends_with("/live"), "{}", read[0].source);
-        let warnings = warnings.take();
-        assert!(matches!(&warnings[..], [Warning::StreamEnded { .. }]), "{warnings:?}");
-    }
 }
 
 /// A clip whose picture turns white for a moment when its sound beeps, at 3.0 s.
