@@ -293,8 +293,8 @@ fn an_interrupt_keeps_what_was_finished_and_playable() {
         .unwrap();
     // Until something of the video has been written.
     let begun = || {
-        let video = folder.names().into_iter().find(|name| name.ends_with(".mp4"));
-        video.is_some_and(|name| fs::metadata(folder.path(&name)).is_ok_and(|file| file.len() > 0))
+        let has_content = |name: &String| fs::metadata(folder.path(name)).is_ok_and(|file| file.len() > 0);
+        folder.names().iter().any(|name| name.ends_with(".mp4") && has_content(name))
     };
     let patience = Instant::now();
     while !begun() && patience.elapsed().as_secs() < 60 {
@@ -307,8 +307,7 @@ fn an_interrupt_keeps_what_was_finished_and_playable() {
     let frames =
         ffprobe("-count_frames -select_streams v -show_entries stream=nb_read_frames", &folder.path("o.mp4"));
     assert_eq!(frames, [rows.to_string()]);
-    // A quick machine may be done with the clip when the signal comes.
-    assert!((1..=472).contains(&rows));
+    assert!((1..472).contains(&rows));
 }
 
 #[cfg(unix)]
