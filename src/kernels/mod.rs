@@ -6,7 +6,6 @@
 mod shape;
 mod lanes;
 mod simd;
-mod crew;
 mod threads;
 mod view;
 mod tile;

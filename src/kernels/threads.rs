@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::crew;
 use super::shape::is_fast;
 use crate::error::{Error, Result};
 
@@ -21,12 +20,12 @@ pub fn threads(count: usize) -> Result<()> {
         .map_err(|error| Error::new(format!("{count} computing threads cannot be started")).because(error))
 }
 
-/// Runs a whole network on the pool, so that not every layer has to change threads, and none has to wake them.
+/// Runs a whole network on the pool, so that not every layer has to change threads.
 pub fn together<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     if rayon::current_num_threads() == 1 && rayon::current_thread_index().is_none() {
         return work();
     }
-    crew::compute(work)
+    rayon::scope(|_| work())
 }
 
 /// What a network makes of pictures (batch, ...), one picture at a time on each thread: some tensors (batch, ...).
@@ -57,9 +56,6 @@ pub(super) fn each(jobs: usize, work: impl Fn(usize) + Sync) {
     let helpers = rayon::current_num_threads().min(jobs);
     if helpers <= 1 {
         return (0..jobs).for_each(work);
-    }
-    if crew::each(jobs, &work) {
-        return;
     }
     let next = AtomicUsize::new(0);
     fan_out(helpers, &|| {
