@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Distribution, Expression};
-use crate::part::Part;
+use crate::part;
 use crate::prior::{Prior, Shares};
 
 /// Temperatures that are looked at; beyond them the data say nothing about how sure the net is.
@@ -161,9 +161,7 @@ impl Calibration {
     /// A file that cannot be written.
     pub fn save(&self, file: &Path) -> Result<()> {
         let failed = || format!("the calibration '{}' cannot be written", file.display());
-        let part = Part::create(file, true)?;
-        fs::write(part.path(), toml::to_string(self).with_context(failed)?).with_context(failed)?;
-        part.finish()
+        part::write(file, true, toml::to_string(self).with_context(failed)?)
     }
 }
 

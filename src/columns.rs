@@ -259,10 +259,11 @@ impl Serialize for Group<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn row() -> Row {
+    /// A row in which everything is known.
+    pub(crate) fn row() -> Row {
         let face = FaceRow {
             track: 1,
             bounds: Rect::new(10.04, 20.0, 99.96, 120.5),

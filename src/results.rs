@@ -168,29 +168,13 @@ fn cell(value: Option<Value>) -> String {
 mod tests {
     use super::*;
     use crate::columns::FaceRow;
-    use crate::expression::{Distribution, Expression};
-    use crate::geometry::{Pose, Rect};
+    use crate::columns::tests::row as whole;
     use std::sync::{Arc, Mutex};
-    use std::time::Duration;
 
     fn row(unsure: bool) -> Row {
-        let face = FaceRow {
-            track: 1,
-            bounds: Rect::new(10.04, 20.0, 99.96, 120.5),
-            score: 0.98,
-            pose: Pose { yaw: -3.25, pitch: -0.04, roll: 12.0 },
-            expression: Expression::Happiness,
-            confidence: 0.93,
-            probabilities: Distribution([0.01, 0.93, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01]),
-            unsure,
-            raw_probabilities: None,
-        };
-        Row {
-            source: "clip, 1.mp4".into(),
-            frame: 12,
-            time: Duration::from_micros(500_500),
-            face: Some(face),
-        }
+        let row = whole();
+        let face = row.face.map(|face| FaceRow { unsure, raw_probabilities: None, ..face });
+        Row { source: "clip, 1.mp4".into(), face, ..row }
     }
 
     fn empty() -> Row {

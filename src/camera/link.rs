@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam::channel::{Receiver, bounded};
 use nokhwa::Camera as Device;
 use nokhwa::utils::{
     CameraFormat, CameraIndex, FrameFormat, RequestedFormat, RequestedFormatType, Resolution,
@@ -14,6 +14,7 @@ use super::trouble::{Trouble, silent};
 use super::{Info, Wanted, index_of};
 use super::{bgr_from_bgr, bgr_from_grey, bgr_from_jpeg, bgr_from_nv12, bgr_from_rgb, bgr_from_yuyv};
 use crate::error::{Error, Result};
+use crate::flow::send_newest;
 use crate::frame::Image;
 
 /// How long a camera may offer nothing at all: virtual ones do until their program plays.
@@ -193,15 +194,6 @@ fn take_pictures(mut device: Device, name: &str, mut hand_over: impl FnMut(Resul
     }
 }
 
-/// Sends a shot in place of the one before if nobody took that yet.
-fn send_newest(shot: Result<Shot>, to: &Sender<Result<Shot>>, evictor: &Receiver<Result<Shot>>) {
-    let mut newest = shot;
-    while let Err(TrySendError::Full(back)) = to.try_send(newest) {
-        let _ = evictor.try_recv();
-        newest = back;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,7 +226,7 @@ mod tests {
 
     #[test]
     fn only_the_newest_shot_waits() {
-        let (sender, shots) = bounded(1);
+        let (sender, shots) = bounded::<Result<Shot>>(1);
         for index in 0..5 {
             let shot = Shot {
                 bytes: vec![],

@@ -14,7 +14,7 @@ use lanet_live::expression::{COUNT, Distribution, Expression};
 use lanet_live::face::align;
 use lanet_live::metrics::{BINS, Bin, Confusion, calibration_error, reliability};
 use lanet_live::net::{self, LaNet};
-use lanet_live::part::Part;
+use lanet_live::part::{self, Part};
 use lanet_live::prior::Prior;
 use lanet_live::reader::{UNSURE_CONFIDENCE, calibration_of};
 use serde_json::json;
@@ -193,10 +193,7 @@ impl Figures {
             "images": self.images,
             "without_face": self.without_face,
         });
-        let part = Part::create(file, true)?;
-        let text = format!("{value:#}\n");
-        std::fs::write(part.path(), text).with_context(|| format!("cannot write '{}'", file.display()))?;
-        part.finish()
+        part::write(file, true, format!("{value:#}\n"))
     }
 
     fn text(&self, temperature: f32, raw_ece: f64) -> String {
