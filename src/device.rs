@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use candle_core::{Device, DeviceLocation};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,10 +65,12 @@ impl Choice {
     pub fn open(self) -> Result<Device> {
         let lacks = |feature: &str| {
             Error::new(format!("this build cannot use {self}"))
+                .of_kind(Kind::Device)
                 .advice(format!("build it with --features {feature}, or use --device cpu"))
         };
         let fails = |error| {
             Error::new(format!("the device {self} cannot be opened"))
+                .of_kind(Kind::Device)
                 .because(error)
                 .advice("see lanet-live devices")
         };

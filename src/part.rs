@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, PathPersistError, TempDir, TempPath};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 /// A file in the making. Dropped without [`Part::finish`] or [`Part::keep`], it is removed.
 #[derive(Debug)]
@@ -42,10 +42,12 @@ impl Part {
                 "there is no folder '{}' to write '{shown}' to",
                 folder.display()
             ))
+            .of_kind(Kind::Output)
             .advice("make it first, or choose another"));
         }
         match fs::symlink_metadata(target) {
             Ok(_) if !overwrite => Err(Error::new(format!("'{shown}' exists already"))
+                .of_kind(Kind::Output)
                 .advice("choose another name, or allow overwriting with -y")),
             // A name that is too long, for example: said now, not when the work is done.
             Err(cause) if cause.kind() != ErrorKind::NotFound => Err(unwritable(target, cause)),
@@ -98,7 +100,7 @@ impl Part {
                 _ => Error::new(format!("cannot give '{}' its name", target.display())).because(error),
             };
             let kept = Self { target, path, overwrite }.keep();
-            failure.advice(format!("what was written is kept as '{}'", kept.display()))
+            failure.of_kind(Kind::Output).advice(format!("what was written is kept as '{}'", kept.display()))
         })
     }
 
@@ -185,6 +187,7 @@ pub fn write(target: &Path, overwrite: bool, bytes: impl AsRef<[u8]>) -> Result<
 fn unwritable(target: &Path, cause: io::Error) -> Error {
     Error::new(format!("cannot write '{}'", target.display()))
         .because(cause)
+        .of_kind(Kind::Output)
         .advice("check that the folder can be written to and that the disk is not full")
 }
 

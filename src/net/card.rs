@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::calibration::Learnt;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::expression::Expression;
 use crate::frame::Image;
 use crate::part::FolderPart;
@@ -150,7 +150,9 @@ impl Model {
             .map_err(|e| e.advice("a model is a folder of card.toml and weights.safetensors"))?;
         let weights = fs::read(folder.join("weights.safetensors"))
             .with_context(|| format!("the model '{at}' has no weights.safetensors that can be read"))?;
-        Self::parse(&card, &weights, device).with_context(|| format!("the model '{at}' cannot be used"))
+        Self::parse(&card, &weights, device).map_err(|cause| {
+            Error::new(format!("the model '{at}' cannot be used")).because(cause).of_kind(Kind::Model)
+        })
     }
 
     /// The model with this card and the bytes of this safetensors file.
