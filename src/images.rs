@@ -4,14 +4,15 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::BufWriter;
+use std::io::{BufWriter, Cursor};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::frame::{Frame, Image};
 use crate::part::Part;
 use crate::warning::{Warning, Warnings};
@@ -24,6 +25,12 @@ const SCHEMES: [&str; 7] = ["http", "https", "rtmp", "rtsp", "rtsps", "tcp", "ud
 
 /// How good a JPEG file is written, from 1 to 100.
 const JPEG_QUALITY: u8 = 95;
+
+/// No picture is read that takes more bytes when it is unpacked: a small file can promise any number of them.
+const LARGEST: u64 = 1 << 30;
+
+/// Pictures that take more bytes are unpacked one at a time.
+const LARGE: u64 = 1 << 26;
 
 /// What an input name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +51,10 @@ pub enum Input {
 pub fn expand(input: &(impl AsRef<OsStr> + ?Sized)) -> Result<Input> {
     let path = Path::new(input.as_ref());
     // Addresses and patterns are text; the name of a file need not be.
-    let input = &*path.to_string_lossy();
+    let input = text_of(path);
     if let Some((scheme, _)) = input.split_once("://") {
         return if SCHEMES.contains(&scheme.to_lowercase().as_str()) {
-            Ok(Input::Address(input.to_owned()))
+            Ok(Input::Address(input))
         } else {
             Err(Error::usage(format!("addresses that begin with {scheme}:// cannot be read"))
                 .advice(format!("use a file or one of {}", SCHEMES.join(", "))))
@@ -73,9 +80,11 @@ pub fn expand(input: &(impl AsRef<OsStr> + ?Sized)) -> Result<Input> {
         });
     }
     if input.contains(['*', '?', '[']) {
-        return matching(input);
+        return matching(&input);
     }
-    Err(Error::new(format!("there is no file or folder '{input}'")).advice("check the name"))
+    Err(Error::new(format!("there is no file or folder '{input}'"))
+        .of_kind(Kind::NotFound)
+        .advice("check the name"))
 }
 
 /// The pictures, or the one video, that match a pattern.
@@ -88,7 +97,9 @@ fn matching(pattern: &str) -> Result<Input> {
     let files = found.flatten().filter(|path| path.is_file());
     let (images, mut others): (Vec<_>, Vec<_>) = files.partition(|path| has_image_name(path));
     match (images.len(), others.len()) {
-        (0, 0) => Err(Error::new(format!("no file matches '{pattern}'")).advice("check the pattern")),
+        (0, 0) => Err(Error::new(format!("no file matches '{pattern}'"))
+            .of_kind(Kind::NotFound)
+            .advice("check the pattern")),
         (0, 1) => Ok(Input::Video(others.remove(0))),
         (0, n) => Err(Error::usage(format!("'{pattern}' matches {n} files, and none of them is a picture"))
             .advice("give one video at a time")),
@@ -109,9 +120,13 @@ pub fn has_image_name(path: &Path) -> bool {
 fn is_image(path: &Path) -> bool {
     match extension(path) {
         Some(_) => has_image_name(path),
-        None => ImageReader::open(path)
-            .and_then(ImageReader::with_guessed_format)
-            .is_ok_and(|reader| reader.format().is_some()),
+        // A pipe may have nobody at its other end.
+        None => {
+            path.is_file()
+                && ImageReader::open(path)
+                    .and_then(ImageReader::with_guessed_format)
+                    .is_ok_and(|reader| reader.format().is_some())
+        }
     }
 }
 
@@ -149,34 +164,92 @@ fn natural_order(a: &str, b: &str) -> Ordering {
     }
 }
 
+/// The name of a file as text. Bytes that are no text become `\xE9` and the like, so that two names stay two.
+pub fn text_of(path: &Path) -> String {
+    let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02X}")).collect::<String>();
+    let chunks = path.as_os_str().as_encoded_bytes().utf8_chunks();
+    chunks.map(|chunk| chunk.valid().to_owned() + &escaped(chunk.invalid())).collect()
+}
+
 /// Reads a picture file: turned upright by its EXIF orientation, 16-bit and grey pictures as 8-bit BGR,
 /// transparent ones on white.
 ///
 /// # Errors
-/// A file that is missing, empty, damaged or of a kind that is not read.
+/// A file that is missing, empty, damaged, of a kind that is not read, or too large.
 pub fn read(path: &Path) -> Result<Image> {
-    decode(path).map_err(|cause| {
+    read_reduced(path, u32::MAX)
+}
+
+/// As [`read`], a picture with a side of more than `longest` pixels being reduced to it.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_reduced(path: &Path, longest: u32) -> Result<Image> {
+    decode(path, longest).map_err(|cause| {
         Error::new(format!("cannot read '{}' as a picture", path.display()))
             .because(cause)
-            .advice("check that it is a whole BMP, JPEG, PNG, TIFF or WebP file")
+            .of_kind(Kind::Input)
+            .or_advice("check that it is a whole BMP, JPEG, PNG, TIFF or WebP file")
     })
 }
 
-fn decode(path: &Path) -> image::ImageResult<Image> {
-    // The content decides, not the name: a PNG called .jpg is read.
-    let mut decoder = ImageReader::open(path)?.with_guessed_format()?.into_decoder()?;
-    // A header may promise more pixels than there is memory.
-    Limits::default().reserve(decoder.total_bytes())?;
+fn decode(path: &Path, longest: u32) -> Result<Image, Box<dyn std::error::Error + Send + Sync>> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    if !fs::metadata(path)?.is_file() {
+        return Err("it is no file".into());
+    }
+    let bytes = fs::read(path)?;
+    let mut reader = ImageReader::new(Cursor::new(&bytes));
+    if let Ok(format) = ImageFormat::from_path(path) {
+        reader.set_format(format);
+    }
+    // The content decides before the name: a PNG called .jpg is read.
+    let mut reader = reader.with_guessed_format()?;
+    if reader.format() == Some(ImageFormat::Jpeg) && !has_end(&bytes) {
+        return Err("its end is missing".into());
+    }
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(LARGEST);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    let unpacked = decoder.total_bytes().max(u64::from(width) * u64::from(height) * 3);
+    if unpacked > LARGEST {
+        let mib = |bytes: u64| bytes >> 20;
+        let what = format!("its {width}x{height} pixels take {} MiB of memory", mib(unpacked));
+        return Err(Error::new(what).advice(format!("reduce it to {} MiB or less", mib(LARGEST))).into());
+    }
+    let _alone = (unpacked > LARGE).then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner));
     let orientation = decoder.orientation()?;
     let mut picture = DynamicImage::from_decoder(decoder)?;
+    drop(bytes);
+    if picture.width().max(picture.height()) > longest {
+        picture = picture.thumbnail(longest, longest);
+    }
     picture.apply_orientation(orientation);
-    Ok(bgr_from_picture(&picture))
+    Ok(bgr_from_picture(picture))
 }
 
-fn bgr_from_picture(picture: &DynamicImage) -> Image {
+/// Whether a JPEG file has its end marker after its first scan (ITU-T T.81, B.1.1.2): what a decoder does not find it
+/// fills up with grey.
+fn has_end(jpeg: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[0xff, marker, high, low]) = jpeg.get(at..at + 4) {
+        match marker {
+            0xda => return jpeg[at..].windows(2).rev().any(|pair| pair == [0xff, 0xd9]),
+            // Any number of 0xff may stand before a marker.
+            0xff => at += 1,
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
+    // The decoder knows better what is wrong with it.
+    true
+}
+
+fn bgr_from_picture(picture: DynamicImage) -> Image {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let pixels = if picture.color().has_alpha() {
-        let rgba = picture.to_rgba8();
+        let rgba = picture.into_rgba8();
         let (rgba, _) = rgba.as_chunks::<4>();
         let on_white = |c: u8, a: u8| {
             let (c, a) = (u32::from(c), u32::from(a));
@@ -184,9 +257,10 @@ fn bgr_from_picture(picture: &DynamicImage) -> Image {
         };
         rgba.iter().flat_map(|&[r, g, b, a]| [b, g, r].map(|c| on_white(c, a))).collect()
     } else {
-        let rgb = picture.to_rgb8();
-        let (rgb, _) = rgb.as_chunks::<3>();
-        rgb.iter().flat_map(|&[r, g, b]| [b, g, r]).collect()
+        let mut pixels = picture.into_rgb8().into_raw();
+        let (rgb, _) = pixels.as_chunks_mut::<3>();
+        rgb.iter_mut().for_each(|pixel| pixel.reverse());
+        pixels
     };
     Image::new(width, height, pixels).expect("a decoded picture has all its pixels")
 }
@@ -282,7 +356,7 @@ impl Iterator for Images {
             match read(&path) {
                 Ok(image) => {
                     self.read += 1;
-                    let source = path.to_string_lossy().into();
+                    let source = text_of(&path).into();
                     return Some(Ok(Frame { image, source, index, time: Duration::ZERO }));
                 }
                 Err(error) => {
@@ -320,18 +394,27 @@ mod tests {
         assert_eq!(names, ["a", "a02", "a2", "a2a", "a2b", "a10", "b1", "é3"]);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_no_text_stay_two() {
+        use std::os::unix::ffi::OsStrExt;
+        let text = |bytes: &[u8]| text_of(Path::new(OsStr::from_bytes(bytes)));
+        assert_eq!(text("é/1.png".as_bytes()), "é/1.png");
+        assert_eq!([text(b"a\xe9.png"), text(b"a\xe8.png")], ["a\\xE9.png", "a\\xE8.png"]);
+    }
+
     #[test]
     fn transparent_pixels_are_white_and_half_transparent_ones_between() {
         let rgba =
             image::RgbaImage::from_raw(3, 1, vec![10, 20, 30, 255, 10, 20, 30, 0, 0, 0, 0, 51]).unwrap();
-        let image = bgr_from_picture(&DynamicImage::ImageRgba8(rgba));
+        let image = bgr_from_picture(DynamicImage::ImageRgba8(rgba));
         assert_eq!(image.pixels(), [30, 20, 10, 255, 255, 255, 204, 204, 204]);
     }
 
     #[test]
     fn sixteen_bits_and_grey_become_eight_and_three() {
         let grey = image::ImageBuffer::from_raw(3, 1, vec![0u16, 0x8080, 0xffff]).unwrap();
-        let image = bgr_from_picture(&DynamicImage::ImageLuma16(grey));
+        let image = bgr_from_picture(DynamicImage::ImageLuma16(grey));
         assert_eq!(image.pixels(), [0, 0, 0, 128, 128, 128, 255, 255, 255]);
     }
 }

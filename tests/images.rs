@@ -154,23 +154,78 @@ fn what_cannot_be_read_is_left_out_and_counted_unless_nothing_else_is_there() {
     assert!(alone.next().is_none());
 }
 
-#[test]
-fn a_header_that_promises_too_much_is_an_error() {
-    let scratch = Scratch::new();
-    let path = scratch.path("huge.png");
-    images::write(&path, &painted(), false).unwrap();
-    let mut bytes = fs::read(&path).unwrap();
+/// A picture whose header promises `side` x `side` pixels.
+fn promising(path: &Path, side: u32) {
+    images::write(path, &painted(), true).unwrap();
+    let mut bytes = fs::read(path).unwrap();
     // Width and height of the first chunk, and its check sum.
-    bytes[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
+    bytes[16..24].copy_from_slice(&[side.to_be_bytes(), side.to_be_bytes()].concat());
     let mut crc = !0u32;
     for &byte in &bytes[12..29] {
         crc ^= u32::from(byte);
         (0..8).for_each(|_| crc = (crc >> 1) ^ (0xedb8_8320 * (crc & 1)));
     }
     bytes[29..33].copy_from_slice(&(!crc).to_be_bytes());
-    fs::write(&path, bytes).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_header_that_promises_too_much_is_an_error_that_says_so() {
+    let scratch = Scratch::new();
+    let path = scratch.path("huge.png");
+    promising(&path, 23_000);
     let line = images::read(&path).unwrap_err().line();
-    assert!(line.contains("huge.png") && line.to_lowercase().contains("memory"), "{line}");
+    assert!(line.contains("huge.png' as a picture: its 23000x23000 pixels take 1513 MiB"), "{line}");
+    assert!(line.ends_with("; reduce it to 1024 MiB or less"), "{line}");
+    // This many would fit, if they were there.
+    promising(&path, 16_384);
+    let line = images::read(&path).unwrap_err().line();
+    assert!(line.contains("check that it is a whole"), "{line}");
+}
+
+#[test]
+fn a_picture_that_breaks_off_is_refused_in_every_format() {
+    let scratch = Scratch::new();
+    let image =
+        image::RgbImage::from_fn(200, 150, |x, y| image::Rgb([(x * y) as u8, x as u8, (x ^ y) as u8]));
+    for name in ["a.jpg", "a.png", "a.webp", "a.tiff", "a.bmp"] {
+        let path = scratch.path(name);
+        image.save(&path).unwrap();
+        let whole = fs::read(&path).unwrap();
+        assert!(images::read(&path).is_ok(), "{name}");
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert!(images::read(&path).is_err(), "{name}");
+        // Bytes after the end are no harm.
+        fs::write(&path, [&whole[..], &[0; 100]].concat()).unwrap();
+        assert!(images::read(&path).is_ok(), "{name}");
+    }
+    let line = {
+        jpeg_with_orientation(&scratch.path("a.jpg"), 6);
+        let whole = fs::read(scratch.path("a.jpg")).unwrap();
+        fs::write(scratch.path("a.jpg"), &whole[..whole.len() - 9]).unwrap();
+        images::read(&scratch.path("a.jpg")).unwrap_err().line()
+    };
+    assert!(line.contains("a.jpg' as a picture: its end is missing; check that"), "{line}");
+}
+
+#[test]
+fn a_large_picture_can_be_read_reduced() {
+    let scratch = Scratch::new();
+    let path = scratch.path("a.jpg");
+    jpeg_with_orientation(&path, 6);
+    let reduced = images::read_reduced(&path, 24).unwrap();
+    assert_eq!((reduced.width(), reduced.height()), (16, 24));
+    assert!(close(reduced.bgr(14, 2), [255, 0, 0]) && close(reduced.bgr(3, 20), [0, 0, 255]));
+    assert_eq!(images::read_reduced(&path, 48).unwrap(), images::read(&path).unwrap());
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_no_picture() {
+    let scratch = Scratch::new();
+    std::os::unix::fs::symlink("/dev/zero", scratch.path("zero.png")).unwrap();
+    let line = images::read(&scratch.path("zero.png")).unwrap_err().line();
+    assert!(line.contains("it is no file"), "{line}");
 }
 
 #[test]

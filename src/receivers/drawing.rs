@@ -26,8 +26,8 @@ pub struct Drawing {
 
 enum To {
     Video(Box<Writer>),
-    /// Pictures under these names, by the number of their frame.
-    Pictures(Vec<PathBuf>),
+    /// Pictures under these names, by the number of their frame. One that cannot be written does not end the others.
+    Pictures(Vec<PathBuf>, Vec<Error>),
 }
 
 impl Drawing {
@@ -52,7 +52,7 @@ impl Drawing {
             images::format_of(&path)?;
             // Made and dropped again.
             drop(Part::create(&path, overwrite)?);
-            let to = To::Pictures(targets);
+            let to = To::Pictures(targets, Vec::new());
             return Ok(Self { to, path, overlay: Overlay::default(), style, overwrite });
         }
         let mut known = BTreeSet::new();
@@ -69,7 +69,13 @@ impl Drawing {
         if !path.exists() {
             fs::create_dir(&path).with_context(|| format!("the folder {} cannot be made", path.display()))?;
         }
-        Ok(Self { to: To::Pictures(targets), path, overlay: Overlay::default(), style, overwrite })
+        Ok(Self {
+            to: To::Pictures(targets, Vec::new()),
+            path,
+            overlay: Overlay::default(),
+            style,
+            overwrite,
+        })
     }
 
     /// What cannot be drawn as asked.
@@ -86,9 +92,9 @@ impl Receiver for Drawing {
         let image = self.overlay.draw(reading, self.style, &Hud::default());
         match &mut self.to {
             To::Video(writer) => writer.write(&image, reading.frame.time)?,
-            To::Pictures(targets) => {
+            To::Pictures(targets, failed) => {
                 if let Some(target) = targets.get(reading.frame.index as usize) {
-                    images::write(target, &image, self.overwrite)?;
+                    failed.extend(images::write(target, &image, self.overwrite).err());
                 }
             }
         }
@@ -96,8 +102,18 @@ impl Receiver for Drawing {
     }
 
     fn finish(self: Box<Self>) -> Result<Option<PathBuf>> {
-        if let To::Video(writer) = self.to {
-            writer.finish()?;
+        match self.to {
+            To::Video(writer) => writer.finish()?,
+            To::Pictures(_, mut failed) => match failed.len() {
+                0 => {}
+                1 => return Err(failed.remove(0)),
+                count => {
+                    return Err(Error::new(format!(
+                        "{count} pictures could not be written, the first of them"
+                    ))
+                    .because(failed.remove(0)));
+                }
+            },
         }
         Ok(Some(self.path))
     }
