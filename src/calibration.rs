@@ -155,13 +155,13 @@ impl Calibration {
         Self::parse(&fs::read_to_string(file).with_context(failed)?, fingerprint).with_context(failed)
     }
 
-    /// Writes it; an older file of that name is replaced.
+    /// Writes it.
     ///
     /// # Errors
-    /// A file that cannot be written.
-    pub fn save(&self, file: &Path) -> Result<()> {
+    /// A file that exists (unless `overwrite`) or cannot be written.
+    pub fn save(&self, file: &Path, overwrite: bool) -> Result<()> {
         let failed = || format!("the calibration '{}' cannot be written", file.display());
-        part::write(file, true, toml::to_string(self).with_context(failed)?)
+        part::write(file, overwrite, toml::to_string(self).with_context(failed)?)
     }
 }
 
@@ -273,7 +273,7 @@ mod tests {
     fn another_models_calibration_is_refused() {
         let file = std::env::temp_dir().join(format!("lanet-calibration-{}.toml", std::process::id()));
         let made = Calibration { temperature: 1.5, ..Calibration::none("abc") };
-        made.save(&file).unwrap();
+        made.save(&file, false).unwrap();
         assert_eq!(Calibration::load(&file, "abc").unwrap(), made);
         assert!(Calibration::load(&file, "abd").unwrap_err().line().contains("other weights"));
         fs::write(&file, "temperature = 0.0\nfingerprint = 'abc'\nfitted_on = ''").unwrap();

@@ -83,6 +83,11 @@ impl Distribution {
         Self(exps.map(|e| e / sum))
     }
 
+    /// All of the probability on one expression.
+    pub fn certain(expression: Expression) -> Self {
+        Self(std::array::from_fn(|n| if n == expression as usize { 1.0 } else { 0.0 }))
+    }
+
     /// The most probable expression and its probability; the first of equals.
     pub fn top(&self) -> (Expression, f32) {
         let mut best = (Expression::ALL[0], self.0[0]);

@@ -15,6 +15,8 @@ use lanet_live::geometry::{Point, Pose, Rect, Similarity};
 use lanet_live::kernels::warp;
 use lanet_live::net::{BlazeFace, FaceMesh, Range};
 
+use crate::scratch::skipped;
+
 // ---- pictures ----
 
 fn root() -> &'static Path {
@@ -25,7 +27,7 @@ fn root() -> &'static Path {
 fn fetched(path: &str) -> Option<PathBuf> {
     let path = root().join("target").join(path);
     if !path.exists() {
-        eprintln!("skipped: {} is not there; run scripts/make_golden.py", path.display());
+        skipped(&format!("{} is not there; run scripts/make_golden.py", path.display()));
         return None;
     }
     Some(path)
@@ -371,7 +373,7 @@ fn everybody_is_found_in_six_more_group_photos() {
     for (number, people) in [(1, 3), (2, 3), (3, 3), (4, 4), (5, 5), (6, 4)] {
         let path = root().join(format!("target/groups/sample{number}.jpg"));
         if !path.exists() {
-            eprintln!("skipped: {} is not there; run scripts/group_photos.py", path.display());
+            skipped(&format!("{} is not there; run scripts/group_photos.py", path.display()));
             return;
         }
         assert_eq!(faces(&mut finder, read(&path), 0).len(), people, "{}", path.display());

@@ -17,13 +17,15 @@ use lanet_live::train::weights::{Mode, Nursery};
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::scratch::Scratch;
+#[cfg(feature = "capture")]
+use crate::program::media;
+use crate::scratch::{Scratch, skipped};
 
 /// A file of the folder beside the checkout, or `None` with the reason printed.
 fn shared(file: &str) -> Option<PathBuf> {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).join(file);
     if !path.exists() {
-        println!("skipped: there is no {}", path.display());
+        skipped(&format!("there is no {}", path.display()));
         return None;
     }
     Some(path)
@@ -60,9 +62,7 @@ fn the_sface_start_gives_the_means_that_another_engine_gave() {
     let start = Start::open(&file.to_string_lossy()).unwrap();
     assert!(!net.start(&mut weights, &start, &Device::Cpu, DType::F32).unwrap());
     let check = candle_core::safetensors::load(check, &Device::Cpu).unwrap();
-    // As above, pixels one after the other, R, G, B each.
-    let input = check["input"].to_dtype(DType::F32).unwrap().reshape((1, 112, 112, 3)).unwrap();
-    let input = input.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
+    let input = check["input"].to_dtype(DType::F32).unwrap();
     let off = |ours: &Tensor, name: &str| {
         let theirs = &check[name];
         let peak = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
@@ -153,8 +153,51 @@ fn a_classifier_learns_from_folders_of_pictures_the_same_each_time_and_is_evalua
 
     let (success, _, said) = lanet_live(&folder, &format!("{train} one"));
     assert!(!success && said.contains("holds a run already"), "{said}");
+    // Nothing is replaced without leave, and what is read never; without a cache it goes on.
+    for (arguments, expected) in [
+        ("--json out.json", "'out.json' exists already"),
+        ("--fit-calibration out.json", "'out.json' exists already"),
+        ("--json data/anger/1.png -y", "both read and written"),
+    ] {
+        let (success, _, said) =
+            lanet_live(&folder, &format!("evaluate --data data --model one/best {arguments}"));
+        assert!(!success && said.contains(expected), "{said}");
+    }
+    let evaluate = "evaluate --data data --model one/best --cache out.json --json out.json -y";
+    let (success, same, said) = lanet_live(&folder, evaluate);
+    assert!(success && said.contains("cannot be kept") && said.contains("--cache"), "{said}");
+    assert_eq!(same, table);
     let (success, _, said) = lanet_live(&folder, "evaluate --data data --model one/best --split test");
     assert!(!success && said.contains("no part 'test'"), "{said}");
+}
+
+#[cfg(feature = "capture")]
+#[test]
+fn remembered_faces_give_the_same_figures_to_the_last_digit() {
+    let folder = Scratch::new();
+    let Some(picture) = media("single_face.jpg") else { return };
+    fs::create_dir_all(folder.path("data/happiness")).unwrap();
+    fs::copy(picture, folder.path("data/happiness/1.jpg")).unwrap();
+    let figures = [true, false].map(|fresh| {
+        assert_ne!(folder.path("data/.lanet-live").exists(), fresh);
+        let (success, _, said) = lanet_live(&folder, "evaluate --data data --json out.json -y");
+        assert!(success, "{said}");
+        fs::read_to_string(folder.path("out.json")).unwrap()
+    });
+    assert_eq!(figures[0], figures[1]);
+    assert!(figures[0].contains("\"without_face\": 0"), "{}", figures[0]);
+    // The table of the data is no place for figures.
+    fs::write(folder.path("data/labels.csv"), "path,label\nhappiness/1.jpg,happiness\n").unwrap();
+    let (success, _, said) = lanet_live(&folder, "evaluate --data data --json data/labels.csv -y");
+    assert!(!success && said.contains("both read and written"), "{said}");
+    // Shards come with their table, which replaces another only with leave.
+    fs::create_dir(folder.path("shards")).unwrap();
+    fs::write(folder.path("shards/labels.csv"), "mine").unwrap();
+    let (success, _, said) = lanet_live(&folder, "prepare --data data --output shards");
+    assert!(!success && said.contains("labels.csv' exists already"), "{said}");
+    assert!(lanet_live(&folder, "prepare --data data --output shards -y").0);
+    let table = |of: &str| fs::read_to_string(folder.path(of).join("labels.csv")).unwrap();
+    assert_eq!(table("shards"), table("data"));
 }
 
 #[test]
@@ -262,7 +305,7 @@ fn what_was_meant_is_mixed_in_and_what_to_expect_is_chosen_afterwards() {
     let card = fs::read_to_string(folder.path("run/last/card.toml")).unwrap();
     assert!(card.contains("mix = 0.5") && card.contains("[priors]"), "{card}");
     let logits = |name: &str, options: &str| {
-        done(&format!("evaluate --data data --split valid --model run/last --faces {name} {options}"));
+        done(&format!("evaluate --data data --split valid --model run/last --faces {name} -y {options}"));
         fs::read_to_string(folder.path(name)).unwrap()
     };
     assert_eq!(logits("a.csv", ""), logits("b.csv", "--mix 0.5 --prior balanced"));
@@ -341,7 +384,7 @@ fn tables_of_labels_and_of_votes_are_read_and_their_faults_named() {
 fn the_majority_protocol_counts_the_faces_of_ferplus_that_the_data_state() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/data/ferplus");
     if !data.exists() {
-        println!("skipped: there is no {}", data.display());
+        skipped(&format!("there is no {}", data.display()));
         return;
     }
     let data = Dataset::open(&data).unwrap();

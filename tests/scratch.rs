@@ -1,8 +1,14 @@
-//! A folder for one test.
+//! A folder for one test, and a word about a test that was left out.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Says that a test was left out, and why, also where the words of tests that succeed are not shown.
+pub fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
 
 /// An empty folder that goes away with its test.
 pub struct Scratch(PathBuf);

@@ -3,26 +3,24 @@
 //! The pictures are faces already, more or less tightly cut. Where no face is found the whole picture is used, and
 //! counted: no picture is dropped because of its face.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Device;
 use rayon::prelude::*;
 
 use super::Entry;
-use crate::error::{Context, Result};
-use crate::expression::{COUNT, Distribution, Expression};
-use crate::face::{FaceFinder, Mesh};
+use super::cache::{Cache, Points, Stamp, mesh_of, points_of};
+use crate::error::{Error, Result};
+use crate::expression::{Distribution, Expression};
+use crate::face::{FaceFinder, Mesh, Options};
 use crate::frame::Image;
-use crate::geometry::Point;
 use crate::images;
-use crate::net::{self, card::fingerprint};
-use crate::part::Part;
+use crate::net;
 
 /// Pictures between two words of progress.
 const BATCH: usize = 256;
-/// Landmarks of a mesh.
-const LANDMARKS: usize = 468;
+/// Larger pictures are reduced to this side, in pixels: a crop needs no more.
+const LONGEST: u32 = 4096;
 
 /// A labelled picture and the face in it.
 #[derive(Debug, Clone)]
@@ -33,7 +31,8 @@ pub struct Sample {
     pub label: Expression,
     /// What to learn: the taggers' votes where there are any, else the label.
     pub target: Distribution,
-    /// The landmarks in pixels of the picture, if a face was found.
+    /// The landmarks in pixels of the picture, if a face was found: those that frame the crop and those that are
+    /// learnt, the others being not a number.
     pub mesh: Option<Mesh>,
 }
 
@@ -43,38 +42,62 @@ impl Sample {
     /// # Errors
     /// A file that is gone.
     pub fn image(&self) -> Result<Image> {
-        images::read(&self.path)
+        picture(&self.path)
     }
+}
+
+/// A picture as faces are looked for in it.
+///
+/// # Errors
+/// As [`images::read`].
+pub fn picture(path: &Path) -> Result<Image> {
+    images::read_reduced(path, LONGEST)
 }
 
 /// A picture that cannot be read, and why.
 pub type Unreadable = (PathBuf, String);
 
+/// What came of an extraction.
+#[derive(Debug)]
+pub struct Extracted {
+    /// The samples, in the order of the entries, without the pictures that cannot be read.
+    pub samples: Vec<Sample>,
+    /// Pictures that cannot be read, each with the reason.
+    pub unreadable: Vec<Unreadable>,
+    /// Why the faces could not be remembered, if they could not.
+    pub forgotten: Option<Error>,
+}
+
 /// Looks for the faces of labelled pictures: an iterator over how many are done, then the samples.
 pub struct Extraction {
     entries: Vec<Entry>,
     finder: FaceFinder,
-    known: HashMap<PathBuf, Option<Mesh>>,
+    cache: Cache,
     samples: Vec<Sample>,
     done: usize,
-    /// Pictures that cannot be read, each with the reason.
-    pub unreadable: Vec<Unreadable>,
-    cache: Option<PathBuf>,
-    key: String,
+    unreadable: Vec<Unreadable>,
 }
 
 impl Extraction {
-    /// Prepares to look at `entries`. What an earlier run with the same list and the same networks wrote to `cache`
-    /// is used, and what is found now is written there.
+    /// Prepares to look at `entries`. Faces that an earlier run found and remembered in the folder `cache` are not
+    /// looked for again, and what is found now is remembered there.
     ///
     /// # Errors
     /// A device that cannot hold the networks.
     pub fn new(entries: Vec<Entry>, cache: Option<&Path>, device: &Device) -> Result<Self> {
-        let finder = FaceFinder::new(crate::face::Options::default(), device)?;
-        let key = key(&entries)?;
-        let cache = cache.map(|folder| folder.join(format!("faces-{}.safetensors", &key[..16])));
-        let known = cache.as_deref().and_then(|file| load(file, &key, &entries)).unwrap_or_default();
-        Ok(Self { entries, finder, known, samples: Vec::new(), done: 0, unreadable: Vec::new(), cache, key })
+        let options = Options::default();
+        let mut found_by = format!("{options:?}");
+        for name in ["blazeface-short", "facemesh"] {
+            found_by += &net::embedded(name, &Device::Cpu)?.card.fingerprint;
+        }
+        Ok(Self {
+            entries,
+            finder: FaceFinder::new(options, device)?,
+            cache: Cache::open(cache, &found_by),
+            samples: Vec::new(),
+            done: 0,
+            unreadable: Vec::new(),
+        })
     }
 
     /// How many pictures there are.
@@ -82,21 +105,24 @@ impl Extraction {
         self.entries.len()
     }
 
-    /// The samples, in the order of the entries, without the pictures that cannot be read. What is not done yet is
-    /// done now.
+    /// Remembers what was found so far, for a run that ends early.
     ///
     /// # Errors
-    /// A network that fails; a cache that cannot be written.
-    pub fn finish(mut self) -> Result<(Vec<Sample>, Vec<Unreadable>)> {
+    /// A cache that cannot be written.
+    pub fn remember(&mut self) -> Result<()> {
+        self.cache.save()
+    }
+
+    /// The samples. What is not done yet is done now.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn finish(mut self) -> Result<Extracted> {
         for done in self.by_ref() {
             done?;
         }
-        if let Some(file) = &self.cache
-            && !file.exists()
-        {
-            save(file, &self.key, &self.samples)?;
-        }
-        Ok((self.samples, self.unreadable))
+        let forgotten = self.remember().err();
+        Ok(Extracted { samples: self.samples, unreadable: self.unreadable, forgotten })
     }
 }
 
@@ -108,100 +134,48 @@ impl Iterator for Extraction {
             return None;
         }
         let end = (self.done + BATCH).min(self.entries.len());
-        let (finder, known) = (&self.finder, &self.known);
-        let look = |finder: &mut FaceFinder, entry: &Entry| -> Result<Result<Option<Mesh>>> {
-            if let Some(mesh) = known.get(&entry.path) {
-                return Ok(Ok(mesh.clone()));
+        let (finder, cache) = (&self.finder, &self.cache);
+        // A picture that cannot be read is one thing, a network that fails another.
+        type Look = (Option<Stamp>, Result<Option<Points>>);
+        let look = |finder: &mut FaceFinder, entry: &Entry| -> Result<Look> {
+            let stamp = Stamp::of(&entry.path);
+            if let Some(face) = cache.get(&entry.path, stamp) {
+                return Ok((None, Ok(face)));
             }
-            // A picture that cannot be read is one thing, a network that fails another.
-            match images::read(&entry.path) {
-                Ok(image) => finder.find_in_crop(&image).map(Ok),
-                Err(error) => Ok(Err(error)),
-            }
+            let face = match picture(&entry.path) {
+                Ok(image) => Ok(finder.find_in_crop(&image)?.as_ref().and_then(points_of)),
+                Err(error) => Err(error),
+            };
+            Ok((stamp, face))
         };
-        let found: Result<Vec<_>> =
-            self.entries[self.done..end].par_iter().map_init(|| finder.clone(), look).collect();
-        let found = match found {
-            Ok(found) => found,
+        let entries = &self.entries[self.done..end];
+        let looks: Result<Vec<_>> = entries.par_iter().map_init(|| finder.clone(), look).collect();
+        let looks = match looks {
+            Ok(looks) => looks,
             Err(error) => {
                 self.done = self.entries.len();
                 return Some(Err(error));
             }
         };
-        for (entry, mesh) in self.entries[self.done..end].iter().zip(found) {
-            match mesh {
-                Ok(mesh) => self.samples.push(Sample {
-                    path: entry.path.clone(),
-                    label: entry.label,
-                    target: entry.votes.unwrap_or_else(|| certain(entry.label)),
-                    mesh,
-                }),
-                Err(error) => self.unreadable.push((entry.path.clone(), error.line())),
+        for (entry, (new, face)) in entries.iter().zip(looks) {
+            let face = match face {
+                Ok(face) => face,
+                Err(error) => {
+                    self.unreadable.push((entry.path.clone(), error.line()));
+                    continue;
+                }
+            };
+            if let Some(stamp) = new {
+                self.cache.put(&entry.path, stamp, face);
             }
+            self.samples.push(Sample {
+                path: entry.path.clone(),
+                label: entry.label,
+                target: entry.votes.unwrap_or_else(|| Distribution::certain(entry.label)),
+                mesh: face.as_ref().map(mesh_of),
+            });
         }
         self.done = end;
         Some(Ok(end))
     }
-}
-
-/// All of the probability on one expression.
-fn certain(label: Expression) -> Distribution {
-    let mut p = [0.0; COUNT];
-    p[label as usize] = 1.0;
-    Distribution(p)
-}
-
-/// What the faces depend on: which pictures, as they are now, and which networks.
-fn key(entries: &[Entry]) -> Result<String> {
-    let mut text = String::new();
-    for name in ["blazeface-short", "facemesh"] {
-        text += &net::embedded(name, &Device::Cpu)?.card.fingerprint;
-    }
-    for entry in entries {
-        let size = std::fs::metadata(&entry.path).map(|file| file.len()).unwrap_or_default();
-        text += &format!("{}\0{size}\n", entry.path.display());
-    }
-    Ok(fingerprint(text.as_bytes()))
-}
-
-/// (pictures, landmarks, 2) in pixels; a picture without a face has landmarks that are not a number.
-fn save(file: &Path, key: &str, samples: &[Sample]) -> Result<()> {
-    let nothing = vec![Point::new(f32::NAN, f32::NAN); LANDMARKS];
-    let points = samples.iter().flat_map(|s| s.mesh.as_ref().map_or(&nothing, |mesh| &mesh.points));
-    let values: Vec<f32> = points.flat_map(|p| [p.x, p.y]).collect();
-    let points =
-        Tensor::from_vec(values, (samples.len(), LANDMARKS, 2), &Device::Cpu)?.to_dtype(DType::F16)?;
-    let paths = samples.iter().map(|s| s.path.to_string_lossy()).collect::<Vec<_>>().join("\n");
-    let about = HashMap::from([("key".to_owned(), key.to_owned()), ("paths".to_owned(), paths)]);
-    let failed = || format!("the faces cannot be kept in '{}'", file.display());
-    let bytes = safetensors::serialize([("points", points)], Some(about)).with_context(failed)?;
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder).with_context(failed)?;
-    }
-    let part = Part::create(file, true)?;
-    std::fs::write(part.path(), bytes).with_context(failed)?;
-    part.finish()
-}
-
-/// What an earlier run found; `None` if there is nothing that fits.
-fn load(file: &Path, key: &str, entries: &[Entry]) -> Option<HashMap<PathBuf, Option<Mesh>>> {
-    let bytes = std::fs::read(file).ok()?;
-    let (_, about) = safetensors::SafeTensors::read_metadata(&bytes).ok()?;
-    let about = about.metadata().as_ref()?;
-    if about.get("key").map(String::as_str) != Some(key) {
-        return None;
-    }
-    let points = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).ok()?.remove("points")?;
-    let values = points.to_dtype(DType::F32).ok()?.flatten_all().ok()?.to_vec1::<f32>().ok()?;
-    let paths: Vec<_> = about.get("paths")?.split('\n').map(PathBuf::from).collect();
-    if values.len() != paths.len() * LANDMARKS * 2 || paths.len() > entries.len() {
-        return None;
-    }
-    let meshes = values.chunks_exact(LANDMARKS * 2).map(|values| {
-        let points: Vec<_> = values.as_chunks::<2>().0.iter().map(|&[x, y]| Point::new(x, y)).collect();
-        let whole = points.iter().all(|p| p.x.is_finite() && p.y.is_finite());
-        // Only what the crop and the landmark loss need is kept.
-        whole.then(|| Mesh { depths: vec![0.0; points.len()], points, score: 1.0 })
-    });
-    Some(paths.into_iter().zip(meshes).collect())
 }

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use clap::Args;
 use lanet_live::calibration::Calibration;
-use lanet_live::clips::{Dataset, Entry, Extraction, Sample, Skipped};
+use lanet_live::clips::labels::{folder_of, table_of};
+use lanet_live::clips::{Dataset, Entry, Extracted, Extraction, Sample, Skipped};
 use lanet_live::device::Choice;
 use lanet_live::error::{Context, Error, Result};
 use lanet_live::expression::{COUNT, Distribution, Expression};
 use lanet_live::face::align;
+#[cfg(feature = "capture")]
+use lanet_live::images;
 use lanet_live::metrics::{BINS, Bin, Confusion, calibration_error, reliability};
 use lanet_live::net::{self, LaNet};
 use lanet_live::part::{self, Part};
@@ -20,7 +23,7 @@ use lanet_live::reader::{UNSURE_CONFIDENCE, calibration_of};
 use serde_json::json;
 
 use super::bar::Bar;
-use super::{Outcome, Stop, Talk, print};
+use super::{Outcome, Stop, Talk, print, same_file};
 
 /// Faces between two looks at the bar.
 const BATCH: usize = 64;
@@ -67,6 +70,9 @@ pub struct Options {
     /// Also write what was told of each face to this table: path, label, logits
     #[arg(long, value_name = "PATH")]
     faces: Option<PathBuf>,
+    /// Replace files that exist
+    #[arg(short = 'y', long)]
+    overwrite: bool,
 }
 
 /// Measures.
@@ -84,6 +90,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let net = LaNet::from_model(&model)?;
     let data = Dataset::open(&options.data)?;
     tell_skipped(talk, &data.skipped, "of the table");
+    check_targets(options, &data)?;
     let entries = match &options.split {
         Some(split) => data.split(split)?,
         None => data.entries,
@@ -118,7 +125,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
             let name = options.data.file_name().unwrap_or_default().to_string_lossy();
             let on = format!("{name}, {split}, {} faces", truth.len());
             let fitted = Calibration::fit(fingerprint, &on, &logits, &truth, learnt)?;
-            fitted.save(file)?;
+            fitted.save(file, options.overwrite)?;
             fitted
         }
         (None, None) => calibration_of(&options.model, &model.card)?,
@@ -128,7 +135,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let figures = Figures::of(&samples, &truth, &logits, &calibration);
     let raw = Figures::of(&samples, &truth, &logits, &expecting(Calibration::none(fingerprint))?);
     if let Some(file) = &options.json {
-        figures.save(file)?;
+        figures.save(file, options.overwrite)?;
     }
     #[cfg(feature = "capture")]
     if let Some(file) = &options.diagram {
@@ -136,12 +143,41 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         let part = options.split.as_deref().map_or(String::new(), |split| format!(" {split}"));
         let title =
             format!("{data}{part}: calibration error {:.3} over {} faces", figures.ece, figures.images);
-        super::reliability::save(file, &title, &figures.bins)?;
+        super::reliability::save(file, &title, &figures.bins, options.overwrite)?;
     }
     if let Some(file) = &options.faces {
-        save_faces(file, &samples, &logits)?;
+        save_faces(file, &samples, &logits, options.overwrite)?;
     }
     print(|out| out.write_all(figures.text(calibration.temperature, raw.ece).as_bytes()))
+}
+
+/// Refuses what cannot be written, before anything is measured.
+fn check_targets(options: &Options, data: &Dataset) -> Result<()> {
+    let mut targets: Vec<&Path> = Vec::new();
+    targets.extend(
+        [&options.json, &options.fit_calibration, &options.faces].into_iter().flatten().map(|p| &**p),
+    );
+    #[cfg(feature = "capture")]
+    if let Some(file) = &options.diagram {
+        images::format_of(file)?;
+        targets.push(file);
+    }
+    let table = table_of(&options.data);
+    for (n, file) in targets.iter().enumerate() {
+        let mut read = data.entries.iter().map(|entry| &entry.path).chain(&table);
+        let twice = match (read.any(|read| same_file(read, file)), targets[..n].contains(file)) {
+            (true, _) => "both read and written",
+            (_, true) => "written twice",
+            _ => {
+                // Made and dropped again.
+                drop(Part::create(file, options.overwrite)?);
+                continue;
+            }
+        };
+        return Err(Error::usage(format!("'{}' would be {twice}", file.display()))
+            .advice("choose another name for what is written"));
+    }
+    Ok(())
 }
 
 /// What came out.
@@ -174,7 +210,7 @@ impl Figures {
         }
     }
 
-    fn save(&self, file: &Path) -> Result<()> {
+    fn save(&self, file: &Path, overwrite: bool) -> Result<()> {
         let recall: serde_json::Map<_, _> = Expression::ALL
             .iter()
             .zip(self.confusion.recall())
@@ -193,7 +229,7 @@ impl Figures {
             "images": self.images,
             "without_face": self.without_face,
         });
-        part::write(file, true, format!("{value:#}\n"))
+        part::write(file, overwrite, format!("{value:#}\n"))
     }
 
     fn text(&self, temperature: f32, raw_ece: f64) -> String {
@@ -232,9 +268,9 @@ impl Figures {
 }
 
 /// Writes what the net says of each face.
-fn save_faces(file: &Path, samples: &[Sample], logits: &[[f32; COUNT]]) -> Result<()> {
+fn save_faces(file: &Path, samples: &[Sample], logits: &[[f32; COUNT]], overwrite: bool) -> Result<()> {
     let failed = || format!("cannot write '{}'", file.display());
-    let part = Part::create(file, true)?;
+    let part = Part::create(file, overwrite)?;
     let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;
     let header = ["path", "label"].into_iter().chain(Expression::ALL.map(Expression::name));
     writer.write_record(header).with_context(failed)?;
@@ -250,8 +286,7 @@ fn save_faces(file: &Path, samples: &[Sample], logits: &[[f32; COUNT]]) -> Resul
 
 /// Where faces that were found are kept.
 pub fn cache_folder(given: Option<&Path>, data: &Path) -> PathBuf {
-    let beside = if data.is_dir() { data } else { data.parent().unwrap_or(Path::new("")) };
-    given.map_or_else(|| beside.join(".lanet-live"), Path::to_owned)
+    given.map_or_else(|| folder_of(data).join(".lanet-live"), Path::to_owned)
 }
 
 /// Finds the faces of labelled pictures; `None` if the user stopped it.
@@ -267,11 +302,17 @@ pub fn samples(
     for done in extraction.by_ref() {
         bar.reach(done?);
         if stop.asked() {
+            if let Err(error) = extraction.remember() {
+                talk.say(&error.line());
+            }
             return Ok(None);
         }
     }
     drop(bar);
-    let (samples, unreadable) = extraction.finish()?;
+    let Extracted { samples, unreadable, forgotten } = extraction.finish()?;
+    if let Some(error) = forgotten {
+        talk.say(&error.line());
+    }
     let unreadable: Vec<_> =
         unreadable.into_iter().map(|(path, why)| Skipped { what: path.display().to_string(), why }).collect();
     tell_skipped(talk, &unreadable, "pictures");

@@ -1,6 +1,6 @@
 //! `lanet-live prepare`: the faces of labelled pictures, cut out once and kept small, to be learnt from elsewhere.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use lanet_live::clips::labels::{TABLE, folder_of, table_of};
@@ -13,7 +13,7 @@ use lanet_live::train::prepare::{Keeping, Preparation};
 
 use super::bar::Bar;
 use super::evaluate::tell_skipped;
-use super::{Outcome, Stop, Talk};
+use super::{Outcome, Stop, Talk, same_file};
 
 /// What is prepared, and how it is kept.
 #[derive(Debug, Args)]
@@ -54,7 +54,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let mut preparation = Preparation::new(pictures, &options.output, keeping, &device)?;
     let source = table_of(&options.data);
     let target = options.output.join(TABLE);
-    let in_place = source.as_ref().is_some_and(|source| same(source, &target));
+    let in_place = source.as_ref().is_some_and(|source| same_file(source, &target));
     let table = if in_place { None } else { Some(Part::create(&target, options.overwrite)?) };
     let bar = Bar::new(talk, preparation.total(), "pictures");
     for done in preparation.by_ref() {
@@ -94,9 +94,4 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         data.blank
     ));
     Ok(Outcome::Done)
-}
-
-/// Whether two names stand for one file that exists.
-fn same(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

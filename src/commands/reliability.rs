@@ -22,18 +22,18 @@ const LINE: Colour = [40, 80, 220];
 ///
 /// # Errors
 /// A file that cannot be written.
-pub fn save(file: &Path, title: &str, bins: &[Bin; BINS]) -> Result<()> {
+pub fn save(file: &Path, title: &str, bins: &[Bin; BINS], overwrite: bool) -> Result<()> {
     let mut image = Image::filled(SIZE.0, SIZE.1, [255; 3]);
     let mut canvas = Canvas::on(&mut image);
     let [left, top, right, bottom] = FIELD;
     let at = |x: f32, y: f32| Point::new(left + (right - left) * x, bottom - (bottom - top) * y);
     for tenth in 0..=10 {
         let share = tenth as f32 / 10.0;
-        canvas.lines(&[at(0.0, share), at(1.0, share)], false, 1.0, PALE);
+        canvas.lines(&[at(0.0, share), at(1.0, share)], false, 1.0, PALE)?;
         if tenth % 2 == 0 {
             let (x, y) = (at(share, 0.0).x - 8.0, at(0.0, share).y + 5.0);
-            canvas.text(&format!("{share:.1}"), Point::new(22.0, y), 11.0, INK);
-            canvas.text(&format!("{share:.1}"), Point::new(x, bottom + 20.0), 11.0, INK);
+            canvas.text(&format!("{share:.1}"), Point::new(22.0, y), 11.0, INK)?;
+            canvas.text(&format!("{share:.1}"), Point::new(x, bottom + 20.0), 11.0, INK)?;
         }
     }
     let faces = bins.iter().map(|bin| bin.faces).sum::<u64>().max(1) as f32;
@@ -45,13 +45,13 @@ pub fn save(file: &Path, title: &str, bins: &[Bin; BINS]) -> Result<()> {
         canvas.veil(bar, BAR, 0.5);
         let probable = (bin.sum / bin.faces as f64) as f32;
         let radius = 2.0 + 12.0 * (bin.faces as f32 / faces).sqrt();
-        canvas.dots(&[at(probable, told_right)], radius, BAR);
+        canvas.dots(&[at(probable, told_right)], radius, BAR)?;
     }
-    canvas.lines(&[at(0.0, 0.0), at(1.0, 1.0)], false, 1.5, LINE);
-    canvas.text(title, Point::new(left, 24.0), 13.0, INK);
+    canvas.lines(&[at(0.0, 0.0), at(1.0, 1.0)], false, 1.5, LINE)?;
+    canvas.text(title, Point::new(left, 24.0), 13.0, INK)?;
     let words = "told right (bars) over how probable it was told to be; dots: faces; line: perfect";
-    canvas.text(words, Point::new(20.0, SIZE.1 as f32 - 20.0), 10.0, INK);
-    images::write(file, &image, true)
+    canvas.text(words, Point::new(20.0, SIZE.1 as f32 - 20.0), 10.0, INK)?;
+    images::write(file, &image, overwrite)
 }
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
         let file = std::env::temp_dir().join(format!("lanet-reliability-{}.png", std::process::id()));
         let mut bins = [Bin::default(); BINS];
         bins[BINS - 1] = Bin { faces: 4, right: 2, sum: 3.9 };
-        save(&file, "a test", &bins).unwrap();
+        save(&file, "a test", &bins, false).unwrap();
         let image = images::read(&file).unwrap();
         let column = 540 - 480 / BINS / 2;
         assert_ne!(image.bgr(column, 400), [255; 3]);

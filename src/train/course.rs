@@ -8,7 +8,7 @@ use super::batch::Lesson;
 use super::lessons::{self, Given};
 use super::shards::shards;
 use crate::clips::labels::folder_of;
-use crate::clips::{Dataset, Entry, Extraction, Sample, Skipped};
+use crate::clips::{Dataset, Entry, Extracted, Extraction, Sample, Skipped};
 use crate::error::{Error, Result};
 
 /// Lessons that belong together.
@@ -144,12 +144,15 @@ fn find(
     let all = extraction.total();
     for done in extraction.by_ref() {
         if !progress(done?, all) {
+            // Where they cannot be remembered, they are only looked for again.
+            let _ = extraction.remember();
             return Ok(None);
         }
     }
-    let (samples, unreadable) = extraction.finish()?;
+    let Extracted { samples, unreadable, forgotten } = extraction.finish()?;
     let named = |(path, why): (PathBuf, String)| Skipped { what: path.display().to_string(), why };
     skipped.extend(unreadable.into_iter().map(named));
+    skipped.extend(forgotten.map(|error| Skipped { what: "remembering faces".into(), why: error.line() }));
     if samples.is_empty() {
         return Err(Error::new("no picture of the data can be read"));
     }

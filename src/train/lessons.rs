@@ -80,11 +80,7 @@ impl Given {
     }
 
     fn of(&self, path: &Path, label: Expression, votes: Option<Distribution>) -> Option<[f32; COUNT]> {
-        let one = |label: Expression| {
-            let mut shares = [0.0; COUNT];
-            shares[label as usize] = 1.0;
-            shares
-        };
+        let one = |label: Expression| Distribution::certain(label).0;
         match self {
             Self::Votes => Some(votes.map_or_else(|| one(label), |votes| votes.0)),
             Self::Majority => Some(one(label)),

@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use super::landmarks;
 use super::pictures::Plane;
 use super::shards::{Portrait, Writer, compress};
+use crate::clips::samples::picture;
 use crate::error::Result;
 use crate::face::{FaceFinder, Mesh, Options, align};
 use crate::frame::Image;
 use crate::geometry::Similarity;
-use crate::images;
 use crate::kernels::warp;
 
 /// Pictures between two words of progress; as many are in memory at once.
@@ -107,7 +107,7 @@ impl Preparation {
             .par_iter()
             .map_init(
                 || finder.clone(),
-                |finder, (name, file)| match images::read(file) {
+                |finder, (name, file)| match picture(file) {
                     Err(unreadable) => Ok(Err(unreadable)),
                     Ok(image) => {
                         let mesh = finder.find_in_crop(&image)?;

@@ -301,7 +301,7 @@ impl Training {
             let Some((_, logits)) = &self.judged else { return Ok(()) };
             let on = format!("the {} faces that chose the epoch", valid.len());
             Calibration::fit(&card.fingerprint, &on, logits, &valid.truth, self.learnt())?
-                .save(&fresh.join(CALIBRATION))
+                .save(&fresh.join(CALIBRATION), false)
         })
     }
 
