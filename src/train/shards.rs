@@ -128,16 +128,19 @@ impl Writer {
     /// A full disk, or whatever else stops writing.
     pub fn write(&mut self, face: &Portrait) -> Result<()> {
         let failed = || "a shard cannot be written".to_owned();
+        // What lies so far from its crop is no landmark, and has no number here.
+        let has_number = |p: &Point| [p.x, p.y].iter().all(|value| value.abs() * UNIT <= f32::from(i16::MAX));
+        let landmarks = face.landmarks.filter(|landmarks| landmarks.iter().all(has_number));
         let header = Header {
             name: face.name.clone(),
             to_picture: face.to_picture,
-            landmarks: if face.landmarks.is_some() { COUNT } else { 0 },
+            landmarks: if landmarks.is_some() { COUNT } else { 0 },
             picture: face.picture.len(),
         };
         let header = serde_json::to_vec(&header).with_context(failed)?;
         let mut record = (header.len() as u32).to_le_bytes().to_vec();
         record.extend_from_slice(&header);
-        for point in face.landmarks.iter().flatten() {
+        for point in landmarks.iter().flatten() {
             for value in [point.x, point.y] {
                 record.extend_from_slice(&((value * UNIT).round() as i16).to_le_bytes());
             }
@@ -376,6 +379,21 @@ pub(crate) mod tests {
         writer.write(&faces[0]).unwrap();
         writer.finish().unwrap();
         assert_eq!(read(&folder).unwrap().count(), 1);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn landmarks_that_have_no_number_are_none() {
+        let folder = folder("far");
+        let mut writer = Writer::create(&folder, 1 << 20, false).unwrap();
+        for far in [3.9, 4.1, f32::NAN] {
+            let mut face = painted(1, 4, 16);
+            face.landmarks.as_mut().unwrap()[3].y = -far;
+            writer.write(&face).unwrap();
+        }
+        writer.finish().unwrap();
+        let back: Vec<_> = read(&folder).unwrap().map(|face| face.unwrap().landmarks.is_some()).collect();
+        assert_eq!(back, [true, false, false]);
         std::fs::remove_dir_all(folder).unwrap();
     }
 
