@@ -34,6 +34,9 @@ fn all(folder: &Scratch, commands: &[&str]) -> String {
 #[test]
 fn wrong_use_is_said_in_one_line() {
     let folder = Scratch::new();
+    paint(&folder.path("picture.png"), 64, 48);
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("/dev/zero", folder.path("endless.toml")).unwrap();
     fs::write(folder.path("typo.toml"), "smothing = 1\n").unwrap();
     fs::write(folder.path("broken.toml"), "smoothing = \n").unwrap();
     fs::write(folder.path("type.toml"), "smoothing = 'much'\n").unwrap();
@@ -52,12 +55,13 @@ fn wrong_use_is_said_in_one_line() {
             "--input a.mp4 --start 5 --end 2",
             "--stats=xml --input a.mp4",
             "--config none.toml --input a.mp4",
+            "--config endless.toml --input a.mp4",
             "--config typo.toml --input a.mp4",
             "--config broken.toml --input a.mp4",
             "--config type.toml --input a.mp4",
             "--config negative.toml --input a.mp4",
             "--config list.toml",
-            "--device gpu --input picture.png",
+            "--device gpu --input picture.png --no-window",
             "nonsense",
             "models nonsense",
             "bench nonsense",

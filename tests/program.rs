@@ -9,7 +9,7 @@ use lanet_live::frame::Image;
 use lanet_live::images;
 
 use crate::ffmpeg::ffprobe;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, skipped};
 
 /// Writes a grey picture.
 pub fn paint(path: &Path, width: usize, height: usize) {
@@ -20,7 +20,7 @@ pub fn paint(path: &Path, width: usize, height: usize) {
 pub fn media(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/media").join(name);
     if !path.exists() {
-        eprintln!("skipped: {} is not there, run 'make media'", path.display());
+        skipped(&format!("{} is not there, run 'make media'", path.display()));
         return None;
     }
     Some(path)
@@ -279,6 +279,90 @@ fn a_folder_of_pictures_becomes_a_folder_of_pictures() {
     assert_eq!(sources, ["in/2.png", "in/10.jpg"]);
     assert!(folder.path("out/2.png").exists() && folder.path("out/10.jpg").exists());
     assert!(text(&output.stderr).contains("broken.png"));
+}
+
+#[test]
+fn one_picture_that_cannot_be_written_does_not_end_a_folder() {
+    let folder = Scratch::new();
+    fs::create_dir(folder.path("in")).unwrap();
+    let longest = format!("{}.bmp", "n".repeat(251));
+    // JPEG has no room for so many columns.
+    paint(&folder.path("wide.png"), 70_000, 1);
+    fs::rename(folder.path("wide.png"), folder.path("in/1.jpg")).unwrap();
+    paint(&folder.path("in/2.png"), 40, 30);
+    fs::copy(folder.path("in/2.png"), folder.path("in").join(&longest)).unwrap();
+    let output = lanet_live(&folder, "--input in --output out --results r.csv");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("cannot write 'out/1.jpg'"), "{said}");
+    let drawn = |name: &str| folder.path("out").join(name).exists();
+    assert!(drawn("2.png") && drawn(&longest.replace("bmp", "png")) && !drawn("1.jpg"));
+    assert_eq!(fs::read_to_string(folder.path("r.csv")).unwrap().lines().count(), 4);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_text_are_told_apart() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Scratch::new();
+    fs::create_dir(folder.path("in")).unwrap();
+    let names = [b"in/\xe8.png", b"in/\xe9.png"].map(|name| std::ffi::OsStr::from_bytes(name));
+    for name in names {
+        paint(&folder.path("in").with_file_name(name), 40, 30);
+    }
+    assert!(lanet_live(&folder, "--input in --output out").status.success());
+    assert_eq!(fs::read_dir(folder.path("out")).unwrap().count(), 2);
+    let alone = command(&folder).args(["--results", "-", "--input"]).arg(names[1]).output().unwrap();
+    assert_eq!(lines(&alone)[0]["source"], "in/\\xE9.png");
+}
+
+#[test]
+fn what_a_name_holds_does_not_reach_the_terminal() {
+    let folder = Scratch::new();
+    let output = command(&folder).args(["--input", "\u{1b}[2Jred\u{9b}.png"]).output().unwrap();
+    let said = text(&output.stderr);
+    assert!(said.contains("'\\u{1b}[2Jred\\u{9b}.png'") && !said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
+fn switches_can_be_taken_back_and_win_over_a_configuration() {
+    let folder = Scratch::new();
+    paint(&folder.path("grey.png"), 20, 20);
+    fs::write(folder.path("c.toml"), "quiet = true\nno-progress = true\nno-window = true\n").unwrap();
+    let said = |arguments: &str| {
+        let output = lanet_live(&folder, &format!("--input grey.png --results - {arguments}"));
+        assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
+        !output.stderr.is_empty()
+    };
+    assert!(said("") && said("-v") && said("--quiet=false --no-progress=false") && !said("-q"));
+    assert!(!said("--config c.toml") && said("--config c.toml -v"));
+    assert!(said("--config c.toml --quiet=false") && !said("-qy"));
+}
+
+/// `nohup` starts a program so.
+#[cfg(unix)]
+#[test]
+fn a_program_that_shall_outlive_its_terminal_does() {
+    use std::io::{BufRead, BufReader};
+    let folder = Scratch::new();
+    fs::create_dir(folder.path("in")).unwrap();
+    paint(&folder.path("in/0.png"), 20, 20);
+    for n in 1..100 {
+        fs::hard_link(folder.path("in/0.png"), folder.path(&format!("in/{n}.png"))).unwrap();
+    }
+    let mut child = Command::new("sh")
+        .current_dir(folder.path(""))
+        .args(["-c", "trap '' HUP; exec \"$0\" --input in --results -", env!("CARGO_BIN_EXE_lanet-live")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().is_some());
+    Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap();
+    assert_eq!(lines.count(), 99);
+    assert!(child.wait().unwrap().success());
 }
 
 #[cfg(unix)]

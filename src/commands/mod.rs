@@ -16,12 +16,12 @@ mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use lanet_live::error::{Context, Error, Result};
 
 /// For options whose values say what is wrong with them.
@@ -56,13 +56,16 @@ Everything is computed on this machine; no frame leaves it.";
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Talk {
     /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, overrides_with = "verbose", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set, value_name = "BOOL")]
     pub quiet: bool,
     /// Say more
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, overrides_with = "quiet", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set, value_name = "BOOL")]
     pub verbose: bool,
     /// Show no progress bar
-    #[arg(long, global = true)]
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = ArgAction::Set, value_name = "BOOL")]
     pub no_progress: bool,
 }
 
@@ -75,9 +78,13 @@ impl Talk {
     }
 }
 
-/// Says a line on standard error; that nobody reads it is no failure.
+/// Says a line on standard error; that nobody reads it is no failure. What a name holds of control characters does
+/// not reach the terminal.
 pub fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let shown = |c: char| {
+        if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() }
+    };
+    let _ = writeln!(std::io::stderr(), "{}", line.chars().map(shown).collect::<String>());
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,7 +119,8 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// Whether the user has asked to stop (Ctrl-C). The second time ends the program at once.
+/// Whether the user has asked to stop (Ctrl-C). The second time ends the program at once; a program that was started
+/// to outlive its terminal (nohup) does not hear that this has gone.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
@@ -120,12 +128,18 @@ impl Stop {
     fn on_interrupt() -> Result<Self> {
         let stop = Self::default();
         let asked = stop.0.clone();
+        #[cfg(unix)]
+        let hangup = hangup_ignored();
         ctrlc::set_handler(move || {
             if asked.swap(true, Ordering::SeqCst) {
                 std::process::exit(130);
             }
         })
         .context("interrupts cannot be handled")?;
+        #[cfg(unix)]
+        if hangup {
+            hangup_ignored();
+        }
         Ok(stop)
     }
 
@@ -133,6 +147,15 @@ impl Stop {
     pub fn asked(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
+}
+
+/// Ignores that the terminal goes away; whether that was so before.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn hangup_ignored() -> bool {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: nothing of this program runs in a handler that is set here.
+    matches!(unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }, Ok(SigHandler::SigIgn))
 }
 
 /// What the command line asks for, over the configuration that it names.
@@ -177,6 +200,11 @@ fn watch(cli: Cli, stop: &Stop) -> Result<Outcome> {
 #[cfg(not(feature = "capture"))]
 fn watch(_: Cli, _: &Stop) -> Result<Outcome> {
     Err(Error::new("this build has no cameras and no video").advice("build it with the feature 'capture'"))
+}
+
+/// Whether two names stand for one file that exists.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    a.file_name() == b.file_name() && matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Prints on standard output; that nobody reads to the end is no failure.
