@@ -29,11 +29,11 @@ pub fn save(file: &Path, title: &str, bins: &[Bin; BINS], overwrite: bool) -> Re
     let at = |x: f32, y: f32| Point::new(left + (right - left) * x, bottom - (bottom - top) * y);
     for tenth in 0..=10 {
         let share = tenth as f32 / 10.0;
-        canvas.lines(&[at(0.0, share), at(1.0, share)], false, 1.0, PALE)?;
+        canvas.lines(&[at(0.0, share), at(1.0, share)], false, 1.0, PALE);
         if tenth % 2 == 0 {
             let (x, y) = (at(share, 0.0).x - 8.0, at(0.0, share).y + 5.0);
-            canvas.text(&format!("{share:.1}"), Point::new(22.0, y), 11.0, INK)?;
-            canvas.text(&format!("{share:.1}"), Point::new(x, bottom + 20.0), 11.0, INK)?;
+            canvas.text(&format!("{share:.1}"), Point::new(22.0, y), 11.0, INK);
+            canvas.text(&format!("{share:.1}"), Point::new(x, bottom + 20.0), 11.0, INK);
         }
     }
     let faces = bins.iter().map(|bin| bin.faces).sum::<u64>().max(1) as f32;
@@ -45,12 +45,12 @@ pub fn save(file: &Path, title: &str, bins: &[Bin; BINS], overwrite: bool) -> Re
         canvas.veil(bar, BAR, 0.5);
         let probable = (bin.sum / bin.faces as f64) as f32;
         let radius = 2.0 + 12.0 * (bin.faces as f32 / faces).sqrt();
-        canvas.dots(&[at(probable, told_right)], radius, BAR)?;
+        canvas.dots(&[at(probable, told_right)], radius, BAR);
     }
-    canvas.lines(&[at(0.0, 0.0), at(1.0, 1.0)], false, 1.5, LINE)?;
-    canvas.text(title, Point::new(left, 24.0), 13.0, INK)?;
+    canvas.lines(&[at(0.0, 0.0), at(1.0, 1.0)], false, 1.5, LINE);
+    canvas.text(title, Point::new(left, 24.0), 13.0, INK);
     let words = "told right (bars) over how probable it was told to be; dots: faces; line: perfect";
-    canvas.text(words, Point::new(20.0, SIZE.1 as f32 - 20.0), 10.0, INK)?;
+    canvas.text(words, Point::new(20.0, SIZE.1 as f32 - 20.0), 10.0, INK);
     images::write(file, &image, overwrite)
 }
 
