@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use candle_core::Tensor;
 
 use super::shape::is_fast;
-use super::simd::vectorised;
+use super::simd::{Loop, vectorised};
 use super::threads::each;
 use super::view::{self, Shared, filled, with_margins, with_view};
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ pub(super) fn enlarged(x: &[f32], [b, h, w, c]: [usize; 4], smooth: bool, other:
                 let rows = sources(i, h, smooth)
                     .map(|(from, weight)| (&x[(picture * h + from) * w * c..][..w * c], weight));
                 let other = other.map(|other| &other[line * row..][..row]);
-                vectorised((y, rows, other, c, smooth), enlarge_row);
+                vectorised(EnlargeRow { y, rows, other, channels: c, smooth });
             }
         });
     };
@@ -77,24 +77,35 @@ pub(super) fn sources(i: usize, size: usize, smooth: bool) -> [(usize, f32); 2] 
     [(near, 0.75), (far, 0.25)]
 }
 
-/// The output, the two rows that it is made of with their weights, what is added, the channels, and whether bilinear.
-type Row<'a> = (&'a mut [MaybeUninit<f32>], [(&'a [f32], f32); 2], Option<&'a [f32]>, usize, bool);
+/// One row of the output.
+struct EnlargeRow<'a> {
+    y: &'a mut [MaybeUninit<f32>],
+    /// The two rows that it is made of, and their weights.
+    rows: [(&'a [f32], f32); 2],
+    /// What is added.
+    other: Option<&'a [f32]>,
+    channels: usize,
+    smooth: bool,
+}
 
-#[inline(always)]
-fn enlarge_row((y, [(near, a), (far, b)], other, channels, smooth): Row<'_>) {
-    let width = near.len() / channels;
-    for (j, y) in y.chunks_exact_mut(channels).enumerate() {
-        let [(c, wc), (d, wd)] = sources(j, width, smooth);
-        let pixel = |column: usize| column * channels..(column + 1) * channels;
-        let other = other.map(|other| &other[pixel(j)]);
-        if !smooth {
-            put(y, near[pixel(c)].iter().copied(), other);
-            continue;
+impl Loop for EnlargeRow<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        let Self { y, rows: [(near, a), (far, b)], other, channels, smooth } = self;
+        let width = near.len() / channels;
+        for (j, y) in y.chunks_exact_mut(channels).enumerate() {
+            let [(c, wc), (d, wd)] = sources(j, width, smooth);
+            let pixel = |column: usize| column * channels..(column + 1) * channels;
+            let other = other.map(|other| &other[pixel(j)]);
+            if !smooth {
+                put(y, near[pixel(c)].iter().copied(), other);
+                continue;
+            }
+            let [p, q, r, s] = [&near[pixel(c)], &near[pixel(d)], &far[pixel(c)], &far[pixel(d)]];
+            let [wp, wq, wr, ws] = [a * wc, a * wd, b * wc, b * wd];
+            let four = p.iter().zip(q).zip(r.iter().zip(s));
+            put(y, four.map(|((p, q), (r, s))| wp * p + wq * q + wr * r + ws * s), other);
         }
-        let [p, q, r, s] = [&near[pixel(c)], &near[pixel(d)], &far[pixel(c)], &far[pixel(d)]];
-        let [wp, wq, wr, ws] = [a * wc, a * wd, b * wc, b * wd];
-        let four = p.iter().zip(q).zip(r.iter().zip(s));
-        put(y, four.map(|((p, q), (r, s))| wp * p + wq * q + wr * r + ws * s), other);
     }
 }
 

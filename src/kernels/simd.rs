@@ -98,19 +98,25 @@ impl Isa {
     }
 }
 
-/// Runs a loop that the compiler can vectorise with the best instructions of this processor. `work` must be a function
-/// with `#[inline(always)]`: what is not inlined here is compiled for any processor.
-pub(super) fn vectorised<A, R>(of: A, work: impl FnOnce(A) -> R) -> R {
-    struct Loop<A, F>(A, F);
-    impl<A, R, F: FnOnce(A) -> R> Kernel for Loop<A, F> {
-        type Output = R;
+/// A loop that the compiler can vectorise. A closure would do if it were small: the shim that calls a large one is not
+/// inlined, and then compiled for any processor.
+pub(super) trait Loop {
+    /// Runs it; must be `#[inline(always)]`.
+    fn walk(self);
+}
+
+/// Runs a loop with the best instructions of this processor.
+pub(super) fn vectorised(work: impl Loop) {
+    struct Best<L>(L);
+    impl<L: Loop> Kernel for Best<L> {
+        type Output = ();
         #[inline(always)]
-        unsafe fn run<V: Lanes>(self) -> R {
-            (self.1)(self.0)
+        unsafe fn run<V: Lanes>(self) {
+            self.0.walk();
         }
     }
-    // SAFETY: the work itself is safe, and the best instructions are there.
-    unsafe { Isa::best().run(Loop(of, work)) }
+    // SAFETY: the loop itself is safe, and the best instructions are there.
+    unsafe { Isa::best().run(Best(work)) }
 }
 
 #[cfg(target_arch = "x86_64")]

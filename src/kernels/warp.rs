@@ -1,7 +1,7 @@
 //! Cuts a turned, scaled and shifted piece out of a picture.
 #![allow(unsafe_code)]
 
-use super::simd::vectorised;
+use super::simd::{Loop, vectorised};
 use crate::error::{Error, Result};
 use crate::frame::Image;
 use crate::geometry::{Point, Rect, Similarity};
@@ -47,41 +47,58 @@ fn reduced(image: &Image, region: Rect, factor: usize) -> (Image, Point) {
         let bottom = (top + factor).min(image.height());
         sums.fill(0);
         for y in top..bottom {
-            vectorised((&mut sums[..], &image.row(y)[x0 * 3..end * 3]), add_row);
+            vectorised(AddRow { sums: &mut sums, row: &image.row(y)[x0 * 3..end * 3] });
         }
-        vectorised((line, &sums[..], factor, bottom - top), mean_of_blocks);
+        vectorised(MeanOfBlocks { line, sums: &sums, factor, rows: bottom - top });
     }
     (out, Point::new(x0 as f32, y0 as f32))
 }
 
-#[inline(always)]
-fn add_row((sums, row): (&mut [u32], &[u8])) {
-    sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += u32::from(value));
+struct AddRow<'a> {
+    sums: &'a mut [u32],
+    row: &'a [u8],
+}
+
+impl Loop for AddRow<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        self.sums.iter_mut().zip(self.row).for_each(|(sum, &value)| *sum += u32::from(value));
+    }
 }
 
 /// Each pixel from `factor` columns of sums over so many rows; the last block may have fewer columns.
-#[inline(always)]
-fn mean_of_blocks((line, sums, factor, rows): (&mut [u8], &[u32], usize, usize)) {
-    // Division as a multiplication, exact for blocks of up to 2^23 pixels.
-    let divisor = |columns: usize| {
-        let count = (columns * rows) as u64;
-        (count / 2, (1 << 54) / count + 1)
-    };
-    let whole = divisor(factor);
-    for (pixel, block) in line.as_chunks_mut::<3>().0.iter_mut().zip(sums.chunks(factor * 3)) {
-        let mut sum = [0u32; 3];
-        for column in block.as_chunks::<3>().0 {
-            (0..3).for_each(|n| sum[n] += column[n]);
+struct MeanOfBlocks<'a> {
+    line: &'a mut [u8],
+    sums: &'a [u32],
+    factor: usize,
+    rows: usize,
+}
+
+impl Loop for MeanOfBlocks<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        let Self { line, sums, factor, rows } = self;
+        // Division as a multiplication, exact for blocks of up to 2^23 pixels.
+        let divisor = |columns: usize| {
+            let count = (columns * rows) as u64;
+            (count / 2, (1 << 54) / count + 1)
+        };
+        let whole = divisor(factor);
+        for (pixel, block) in line.as_chunks_mut::<3>().0.iter_mut().zip(sums.chunks(factor * 3)) {
+            let mut sum = [0u32; 3];
+            for column in block.as_chunks::<3>().0 {
+                (0..3).for_each(|n| sum[n] += column[n]);
+            }
+            let (half, part) = if block.len() == factor * 3 { whole } else { divisor(block.len() / 3) };
+            *pixel = sum.map(|sum| (((u64::from(sum) + half) * part) >> 54) as u8);
         }
-        let (half, part) = if block.len() == factor * 3 { whole } else { divisor(block.len() / 3) };
-        *pixel = sum.map(|sum| (((u64::from(sum) + half) * part) >> 54) as u8);
     }
 }
 
 fn bilinear(image: &Image, to_image: Similarity, width: usize, height: usize) -> Image {
     let mut out = Image::filled(width, height, [0; 3]);
     for (y, line) in out.pixels_mut().chunks_exact_mut((width * 3).max(1)).enumerate() {
-        vectorised((image, to_image, y, line.as_chunks_mut::<3>().0), bilinear_row);
+        vectorised(BilinearRow { image, to_image, y, line: line.as_chunks_mut::<3>().0 });
     }
     out
 }
@@ -89,66 +106,77 @@ fn bilinear(image: &Image, to_image: Similarity, width: usize, height: usize) ->
 /// Pixels that are worked out together, in loops that the compiler can vectorise.
 const RUN: usize = 64;
 
-#[inline(always)]
-fn bilinear_row((image, to_image, y, line): (&Image, Similarity, usize, &mut [[u8; 3]])) {
-    let (w, h) = (image.width() as i32, image.height() as i32);
-    let pixels = image.pixels();
-    for (run, line) in line.chunks_mut(RUN).enumerate() {
-        // The pixel above and to the left of each place, and the weights, in 1/128, of those below and to the right.
-        let (mut left, mut above) = ([0i32; RUN], [0i32; RUN]);
-        let (mut right, mut below) = ([0u32; RUN], [0u32; RUN]);
-        for n in 0..RUN {
-            let p = to_image.apply(Point::new((run * RUN + n) as f32 + 0.5, y as f32 + 0.5));
-            let px = (p.x - 0.5).max(-2.0).min(w as f32);
-            let py = (p.y - 0.5).max(-2.0).min(h as f32);
-            let (fx, fy) = (px.floor(), py.floor());
-            // SAFETY: numbers from -2 to the picture's sides, and from 0 to 128.
-            unsafe {
-                (left[n], above[n]) = (fx.to_int_unchecked(), fy.to_int_unchecked());
-                right[n] = ((px - fx) * 128.0).to_int_unchecked::<i32>() as u32;
-                below[n] = ((py - fy) * 128.0).to_int_unchecked::<i32>() as u32;
-            }
-        }
-        // The four pixels about each place, B, G, R and one byte without a meaning.
-        let mut four = [[0u32; RUN]; 4];
-        let mut inside = false;
-        for n in 0..line.len() {
-            let (x, y) = (left[n], above[n]);
-            // In the last two rows the eight bytes might end beyond the picture.
-            if x >= 0 && y >= 0 && x < w - 1 && y < h - 2 {
-                let at = 3 * (y as usize * w as usize + x as usize);
-                for (row, at) in [at, at + 3 * w as usize].into_iter().enumerate() {
-                    let eight = pixels[at..].first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight));
-                    (four[2 * row][n], four[2 * row + 1][n]) = (eight as u32, (eight >> 24) as u32);
+/// One row of the piece.
+struct BilinearRow<'a> {
+    image: &'a Image,
+    to_image: Similarity,
+    y: usize,
+    line: &'a mut [[u8; 3]],
+}
+
+impl Loop for BilinearRow<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        let Self { image, to_image, y, line } = self;
+        let (w, h) = (image.width() as i32, image.height() as i32);
+        let pixels = image.pixels();
+        for (run, line) in line.chunks_mut(RUN).enumerate() {
+            // The pixel above and to the left of each place, and the weights, in 1/128, of those below and to the right.
+            let (mut left, mut above) = ([0i32; RUN], [0i32; RUN]);
+            let (mut right, mut below) = ([0u32; RUN], [0u32; RUN]);
+            for n in 0..RUN {
+                let p = to_image.apply(Point::new((run * RUN + n) as f32 + 0.5, y as f32 + 0.5));
+                let px = (p.x - 0.5).max(-2.0).min(w as f32);
+                let py = (p.y - 0.5).max(-2.0).min(h as f32);
+                let (fx, fy) = (px.floor(), py.floor());
+                // SAFETY: numbers from -2 to the picture's sides, and from 0 to 128.
+                unsafe {
+                    (left[n], above[n]) = (fx.to_int_unchecked(), fy.to_int_unchecked());
+                    right[n] = ((px - fx) * 128.0).to_int_unchecked::<i32>() as u32;
+                    below[n] = ((py - fy) * 128.0).to_int_unchecked::<i32>() as u32;
                 }
-            } else if x < -1 || y < -1 || x >= w || y >= h {
-                continue;
-            } else {
-                let places = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
-                for (pixel, (x, y)) in four.iter_mut().zip(places) {
-                    if (0..w).contains(&x) && (0..h).contains(&y) {
-                        let [b, g, r] = image.bgr(x as usize, y as usize);
-                        pixel[n] = u32::from_le_bytes([b, g, r, 0]);
+            }
+            // The four pixels about each place, B, G, R and one byte without a meaning.
+            let mut four = [[0u32; RUN]; 4];
+            let mut inside = false;
+            for n in 0..line.len() {
+                let (x, y) = (left[n], above[n]);
+                // In the last two rows the eight bytes might end beyond the picture.
+                if x >= 0 && y >= 0 && x < w - 1 && y < h - 2 {
+                    let at = 3 * (y as usize * w as usize + x as usize);
+                    for (row, at) in [at, at + 3 * w as usize].into_iter().enumerate() {
+                        let eight = pixels[at..].first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight));
+                        (four[2 * row][n], four[2 * row + 1][n]) = (eight as u32, (eight >> 24) as u32);
+                    }
+                } else if x < -1 || y < -1 || x >= w || y >= h {
+                    continue;
+                } else {
+                    let places = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
+                    for (pixel, (x, y)) in four.iter_mut().zip(places) {
+                        if (0..w).contains(&x) && (0..h).contains(&y) {
+                            let [b, g, r] = image.bgr(x as usize, y as usize);
+                            pixel[n] = u32::from_le_bytes([b, g, r, 0]);
+                        }
                     }
                 }
+                inside = true;
             }
-            inside = true;
-        }
-        if !inside {
-            continue;
-        }
-        let mut mixed = [0u32; RUN];
-        for n in 0..RUN {
-            for shift in [0, 8, 16] {
-                let [a, b, c, d] = four.each_ref().map(|pixels| (pixels[n] >> shift) & 255);
-                let upper = a * (128 - right[n]) + b * right[n];
-                let lower = c * (128 - right[n]) + d * right[n];
-                mixed[n] |= ((8192 + upper * (128 - below[n]) + lower * below[n]) >> 14) << shift;
+            if !inside {
+                continue;
             }
-        }
-        for (pixel, mixed) in line.iter_mut().zip(mixed) {
-            let [b, g, r, _] = mixed.to_le_bytes();
-            *pixel = [b, g, r];
+            let mut mixed = [0u32; RUN];
+            for n in 0..RUN {
+                for shift in [0, 8, 16] {
+                    let [a, b, c, d] = four.each_ref().map(|pixels| (pixels[n] >> shift) & 255);
+                    let upper = a * (128 - right[n]) + b * right[n];
+                    let lower = c * (128 - right[n]) + d * right[n];
+                    mixed[n] |= ((8192 + upper * (128 - below[n]) + lower * below[n]) >> 14) << shift;
+                }
+            }
+            for (pixel, mixed) in line.iter_mut().zip(mixed) {
+                let [b, g, r, _] = mixed.to_le_bytes();
+                *pixel = [b, g, r];
+            }
         }
     }
 }

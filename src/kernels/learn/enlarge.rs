@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape as Dims, Tensor};
 
 use super::super::enlarge::{enlarged, plain, sources};
 use super::super::shape::is_fast;
-use super::super::simd::vectorised;
+use super::super::simd::{Loop, vectorised};
 use super::super::threads::each;
 use super::super::view::{Shared, filled, set};
 use super::pictures::{numbers, sizes, with_numbers};
@@ -81,7 +81,7 @@ impl CustomOp1 for Twice {
                     self.outputs(|n, of| {
                         let dy = &dy[n * c..(n + 1) * c];
                         for (to, weight) in of.into_iter().filter(|&(_, weight)| weight > 0.0) {
-                            vectorised((&mut dx[to * c..(to + 1) * c], dy, weight), add_share);
+                            vectorised(AddShare { to: &mut dx[to * c..(to + 1) * c], dy, weight });
                         }
                     });
                 });
@@ -93,7 +93,15 @@ impl CustomOp1 for Twice {
     }
 }
 
-#[inline(always)]
-fn add_share((to, dy, weight): (&mut [f32], &[f32], f32)) {
-    to.iter_mut().zip(dy).for_each(|(to, dy)| *to += weight * dy);
+struct AddShare<'a> {
+    to: &'a mut [f32],
+    dy: &'a [f32],
+    weight: f32,
+}
+
+impl Loop for AddShare<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        self.to.iter_mut().zip(self.dy).for_each(|(to, dy)| *to += self.weight * dy);
+    }
 }

@@ -14,12 +14,11 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape as Dims, Tensor};
 
-use super::super::lanes::{Kernel, Lanes};
 use super::super::shape::{Activation, is_fast};
-use super::super::simd::Isa;
+use super::super::simd::vectorised;
 use super::super::threads::each;
 use super::super::view::{Shared, filled, set};
-use super::norm_loops::{AddGradients, AddSquares, Apply, Loop, Pass, Pixels, Spread};
+use super::norm_loops::{AddGradients, AddSquares, Apply, Pass, Pixels, Spread};
 use super::pictures::{into_candle, numbers, sizes, with_numbers};
 use crate::error::{Error, Result};
 
@@ -127,20 +126,6 @@ fn plain(
     Ok((y, Moments { mean: mean.reshape(c)?.detach(), variance: variance.reshape(c)?.detach() }))
 }
 
-/// Runs a loop with the best instructions of this processor.
-fn fast(work: impl Loop) {
-    struct Best<L>(L);
-    impl<L: Loop> Kernel for Best<L> {
-        type Output = ();
-        #[inline(always)]
-        unsafe fn run<V: Lanes>(self) {
-            self.0.walk();
-        }
-    }
-    // SAFETY: the loop itself is safe, and the best instructions are there.
-    unsafe { Isa::best().run(Best(work)) }
-}
-
 /// How steep the activation is below zero.
 #[derive(Clone, Copy)]
 enum Slope<'a> {
@@ -198,7 +183,7 @@ impl Norm {
         let c = self.channels;
         let n = self.pixels as f64;
         let first = &x[..c];
-        let [sums, squares] = self.sums(|range, sums| fast(AddSquares { x: &x[range], first, sums }));
+        let [sums, squares] = self.sums(|range, sums| vectorised(AddSquares { x: &x[range], first, sums }));
         let mean: Vec<f64> = sums.iter().zip(first).map(|(s, &first)| f64::from(first) + s / n).collect();
         let variance = sums.iter().zip(&squares).map(|(s, q)| (q / n - (s / n) * (s / n)).max(0.0));
         let root: Vec<f64> = variance.map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
@@ -209,7 +194,7 @@ impl Norm {
             self.each_part(|range| {
                 // SAFETY: within the output, and no other job has this part.
                 let to = unsafe { target.part(range.start, range.len()) };
-                fast(Apply { to, pixels: lines.pixels(x, residual, &range, self.high) });
+                vectorised(Apply { to, pixels: lines.pixels(x, residual, &range, self.high) });
             });
         };
         // SAFETY: the parts are all numbers.
@@ -239,8 +224,8 @@ impl Norm {
         let [d_bias, d_gain, d_slope] = self.sums(|range, sums| {
             let (pixels, dy) = (pixels(&range), &dy[range]);
             match learn {
-                true => fast(AddGradients::<true> { pixels, dy, moments, sums }),
-                false => fast(AddGradients::<false> { pixels, dy, moments, sums }),
+                true => vectorised(AddGradients::<true> { pixels, dy, moments, sums }),
+                false => vectorised(AddGradients::<false> { pixels, dy, moments, sums }),
             }
         });
         let n = self.pixels as f64;
@@ -254,11 +239,11 @@ impl Norm {
                     // SAFETY: within the gradients, and no other job has this part.
                     let to = unsafe { target.part(range.start, range.len()) };
                     let (pixels, dy) = (pixels(&range), &dy[range.clone()]);
-                    fast(Spread { to, pixels, dy, constants: [&less, &mean, &tilt] });
+                    vectorised(Spread { to, pixels, dy, constants: [&less, &mean, &tilt] });
                     if let Some(more) = more {
                         // SAFETY: as above.
                         let more = unsafe { more.part(range.start, range.len()) };
-                        fast(Pass { to: more, pixels, dy });
+                        vectorised(Pass { to: more, pixels, dy });
                     }
                 });
             };

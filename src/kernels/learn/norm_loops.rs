@@ -1,15 +1,10 @@
-//! The loops of [`super::norm`] over whole pixels, compiled for the processor by `norm::fast`. Each writes all of `to`.
+//! The loops of [`super::norm`] over whole pixels, compiled for the processor. Each writes all of `to`.
 // Slices that were cut to the same length are walked by index: many zipped iterators would hide what is computed.
 #![allow(clippy::needless_range_loop)]
 
 use std::mem::MaybeUninit;
 
-/// A loop that the compiler can vectorise. A function given to `simd::vectorised` would do, if it were small: the shim that
-/// calls a large one is not inlined, and then compiled for any processor.
-pub(super) trait Loop {
-    /// Runs it; must be `#[inline(always)]`.
-    fn walk(self);
-}
+use super::super::simd::Loop;
 
 /// Adds x - first and its square, for each channel.
 pub(super) struct AddSquares<'a> {

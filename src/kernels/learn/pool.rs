@@ -9,7 +9,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape as Dims, Tensor};
 
 use super::super::pool::plain_max;
 use super::super::shape::{Padding, is_fast};
-use super::super::simd::vectorised;
+use super::super::simd::{Loop, vectorised};
 use super::super::threads::each;
 use super::super::view::{Shared, filled, set};
 use super::pictures::{numbers, sizes, with_numbers};
@@ -86,7 +86,7 @@ impl CustomOp1 for Largest {
                 self.windows(|n, places| {
                     let y = set(&mut y[n * c..(n + 1) * c], f32::NEG_INFINITY);
                     for place in places {
-                        vectorised((&mut *y, &x[place * c..(place + 1) * c]), keep_larger);
+                        vectorised(KeepLarger { y, x: &x[place * c..(place + 1) * c] });
                     }
                 });
             });
@@ -114,7 +114,7 @@ impl CustomOp1 for Largest {
                         for place in places {
                             let (dx, x) =
                                 (&mut dx[place * c..(place + 1) * c], &x[place * c..(place + 1) * c]);
-                            vectorised((dx, x, y, &mut left[..]), give_to_largest);
+                            vectorised(GiveToLargest { dx, x, y, left: &mut left });
                         }
                     });
                 });
@@ -127,20 +127,37 @@ impl CustomOp1 for Largest {
     }
 }
 
-#[inline(always)]
-fn keep_larger((y, x): (&mut [f32], &[f32])) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = if x > *y || x.is_nan() { x } else { *y };
+struct KeepLarger<'a> {
+    y: &'a mut [f32],
+    x: &'a [f32],
+}
+
+impl Loop for KeepLarger<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        for (y, &x) in self.y.iter_mut().zip(self.x) {
+            *y = if x > *y || x.is_nan() { x } else { *y };
+        }
     }
 }
 
 /// Gives the gradient that is left to the places that equal the largest value.
-#[inline(always)]
-fn give_to_largest((dx, x, y, left): (&mut [f32], &[f32], &[f32], &mut [f32])) {
-    for ((dx, x), (y, left)) in dx.iter_mut().zip(x).zip(y.iter().zip(left)) {
-        let taken = if x == y || (x.is_nan() && y.is_nan()) { *left } else { 0.0 };
-        *dx += taken;
-        *left -= taken;
+struct GiveToLargest<'a> {
+    dx: &'a mut [f32],
+    x: &'a [f32],
+    y: &'a [f32],
+    left: &'a mut [f32],
+}
+
+impl Loop for GiveToLargest<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        let Self { dx, x, y, left } = self;
+        for ((dx, x), (y, left)) in dx.iter_mut().zip(x).zip(y.iter().zip(left)) {
+            let taken = if x == y || (x.is_nan() && y.is_nan()) { *left } else { 0.0 };
+            *dx += taken;
+            *left -= taken;
+        }
     }
 }
 

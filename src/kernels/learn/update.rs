@@ -11,7 +11,7 @@ use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor};
 use rayon::prelude::*;
 
 use super::super::shape::is_fast;
-use super::super::simd::vectorised;
+use super::super::simd::{Loop, vectorised};
 use super::pictures::numbers;
 use crate::error::Result;
 
@@ -31,8 +31,8 @@ pub fn blend(to: &Tensor, from: &Tensor, keep: f64, add: f64, squared: bool) -> 
     }
     let (keep, add) = (keep as f32, add as f32);
     let work = move |to: &mut [f32], [from]: [&[f32]; 1]| match squared {
-        false => vectorised((to, from, keep, add), blend_loop),
-        true => vectorised((to, from, keep, add), blend_squares_loop),
+        false => vectorised(Blend::<false> { to, from, keep, add }),
+        true => vectorised(Blend::<true> { to, from, keep, add }),
     };
     Ok(to.inplace_op2(&from, &Update { name: "blend", work })?)
 }
@@ -55,7 +55,7 @@ pub fn descend(
     }
     let constants = [rate, scale, shrink].map(|x| x as f32);
     let work = move |w: &mut [f32], [first, second]: [&[f32]; 2]| {
-        vectorised((w, first, second, constants), descend_loop)
+        vectorised(Descend { w, first, second, constants })
     };
     Ok(w.inplace_op3(&first.contiguous()?, &second.contiguous()?, &Update { name: "descend", work })?)
 }
@@ -129,21 +129,37 @@ impl<F: Fn(&mut [f32], [&[f32]; 2]) + Sync> InplaceOp3 for Update<F> {
     }
 }
 
-type Blended<'a> = (&'a mut [f32], &'a [f32], f32, f32);
-
-#[inline(always)]
-fn blend_loop((to, from, keep, add): Blended<'_>) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = keep * *to + add * from);
+struct Blend<'a, const SQUARED: bool> {
+    to: &'a mut [f32],
+    from: &'a [f32],
+    keep: f32,
+    add: f32,
 }
 
-#[inline(always)]
-fn blend_squares_loop((to, from, keep, add): Blended<'_>) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = keep * *to + add * (from * from));
+impl<const SQUARED: bool> Loop for Blend<'_, SQUARED> {
+    #[inline(always)]
+    fn walk(self) {
+        for (to, from) in self.to.iter_mut().zip(self.from) {
+            let from = if SQUARED { from * from } else { *from };
+            *to = self.keep * *to + self.add * from;
+        }
+    }
 }
 
-#[inline(always)]
-fn descend_loop((w, first, second, [rate, scale, shrink]): (&mut [f32], &[f32], &[f32], [f32; 3])) {
-    for ((w, m), v) in w.iter_mut().zip(first).zip(second) {
-        *w = shrink * *w - rate * m / ((scale * v).sqrt() + EPSILON as f32);
+struct Descend<'a> {
+    w: &'a mut [f32],
+    first: &'a [f32],
+    second: &'a [f32],
+    /// rate, scale and shrink
+    constants: [f32; 3],
+}
+
+impl Loop for Descend<'_> {
+    #[inline(always)]
+    fn walk(self) {
+        let [rate, scale, shrink] = self.constants;
+        for ((w, m), v) in self.w.iter_mut().zip(self.first).zip(self.second) {
+            *w = shrink * *w - rate * m / ((scale * v).sqrt() + EPSILON as f32);
+        }
     }
 }
