@@ -82,9 +82,9 @@ impl Calibration {
             Some(Learnt { shares, .. }) => {
                 let offsets = Prior::Learnt(power).offsets(&shares);
                 let logits: Vec<_> = logits.iter().map(|&logits| plus(logits, offsets)).collect();
-                let faces = |e: Expression| truth.iter().filter(|&&t| t == e).count() as f64;
-                let counts = Expression::ALL.map(faces);
-                temperature(&logits, truth, |truth| counts[truth as usize].powf(f64::from(power) - 1.0))
+                let natural = Prior::NATURAL.offsets(&shares);
+                let more = |truth: Expression| offsets[truth as usize] - natural[truth as usize];
+                temperature(&logits, truth, |truth| f64::from(more(truth)).exp())
             }
         };
         let usual = fit(learnt.map_or(1.0, |learnt| learnt.usual))?;
@@ -238,7 +238,8 @@ mod tests {
         let silent = [0.0; COUNT];
         let told = |prior| Calibration::none("f").expecting(prior, Some(learnt)).unwrap().apply(silent);
         assert!((told(Some(Prior::NATURAL)).of(Neutral) - 0.75).abs() < 1e-6);
-        assert!((told(Some(Prior::BALANCED)).of(Neutral) - 0.125).abs() < 1e-6);
+        // All alike but contempt.
+        assert!((told(Some(Prior::BALANCED)).of(Neutral) - 1.0 / 7.0).abs() < 1e-6);
         let root = 3f32.sqrt();
         assert!((told(None).of(Neutral) - root / (root + 1.0)).abs() < 1e-6);
         let even = Prior::Shares(Shares::new([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).unwrap());

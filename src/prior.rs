@@ -73,7 +73,8 @@ impl From<Shares> for BTreeMap<String, f32> {
 /// What to expect of the people in front of the camera.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Prior {
-    /// So much of how often the net's data showed what: their shares to this power. 1 is natural, 0 balanced.
+    /// So much of how often the net's data showed what: their shares to this power. 1 is natural, 0 balanced. Contempt keeps
+    /// its share whatever the power: no set of data has enough of it to expect it as often as the others.
     Learnt(f32),
     /// These shares.
     Shares(Shares),
@@ -82,13 +83,18 @@ pub enum Prior {
 impl Prior {
     /// Expressions are as frequent as in the data that the net learnt from.
     pub const NATURAL: Self = Self::Learnt(1.0);
-    /// All expressions are equally frequent.
+    /// All expressions are equally frequent, but for contempt.
     pub const BALANCED: Self = Self::Learnt(0.0);
 
     /// What is added to scores of a net that learnt from these shares.
     pub fn offsets(self, learnt: &Shares) -> [f32; COUNT] {
         match self {
-            Self::Learnt(power) => learnt.logarithms().map(|logarithm| logarithm * power),
+            Self::Learnt(power) => {
+                let natural = learnt.logarithms();
+                let mut offsets = natural.map(|logarithm| logarithm * power);
+                offsets[Expression::Contempt as usize] = natural[Expression::Contempt as usize];
+                offsets
+            }
             Self::Shares(shares) => shares.logarithms(),
         }
     }
