@@ -62,7 +62,9 @@ fn the_sface_start_gives_the_means_that_another_engine_gave() {
     let start = Start::open(&file.to_string_lossy()).unwrap();
     assert!(!net.start(&mut weights, &start, &Device::Cpu, DType::F32).unwrap());
     let check = candle_core::safetensors::load(check, &Device::Cpu).unwrap();
-    let input = check["input"].to_dtype(DType::F32).unwrap();
+    // As above, pixels one after the other, R, G, B each.
+    let input = check["input"].to_dtype(DType::F32).unwrap().reshape((1, 112, 112, 3)).unwrap();
+    let input = input.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
     let off = |ours: &Tensor, name: &str| {
         let theirs = &check[name];
         let peak = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
