@@ -63,7 +63,13 @@ impl Training {
 
     /// How faces are seen: as they are, for what is computed before and beside the steps.
     fn look(&self) -> Look {
-        Look { input: self.recipe().input(), augmentation: Augmentation::NONE, maps: None, pictures: true }
+        Look {
+            input: self.recipe().input(),
+            augmentation: Augmentation::NONE,
+            maps: None,
+            pictures: true,
+            cutmix: 0.0,
+        }
     }
 
     fn settle(&mut self, chosen: Vec<(usize, u64)>, done: usize) -> Result<Option<Event>> {
@@ -114,6 +120,7 @@ impl Training {
             augmentation: recipe.augmentation,
             maps: self.net.map_side(recipe.side).map(|side| recipe.spots(side)),
             pictures: remembered.is_none(),
+            cutmix: recipe.cutmix,
             ..self.look()
         };
         let (lesson, about) = (lesson.clone(), &mut self.state.about);

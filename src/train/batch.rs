@@ -150,6 +150,8 @@ pub struct Look {
     pub maps: Option<Spots>,
     /// Whether pictures are made; without them a batch says only who is in it.
     pub pictures: bool,
+    /// How often a rectangle of a picture is that of the next one in the batch, and the labels are mixed by its area.
+    pub cutmix: f64,
 }
 
 impl Look {
@@ -168,15 +170,34 @@ impl Look {
                 Ok(self.augmentation.apply(&face.crop(side)?, face.landmarks.as_ref(), side, grey, seed))
             })
             .collect::<Result<Vec<_>>>()?;
-        let (pictures, points): (Vec<_>, Vec<_>) = faces.into_iter().unzip();
+        let (mut pictures, mut points): (Vec<_>, Vec<_>) = faces.into_iter().unzip();
+        let mut labels: Vec<_> = chosen.iter().map(|&(n, _)| lesson.labels[n]).collect();
+        let mut meant: Vec<_> = chosen.iter().map(|&(n, _)| row(&lesson.meant[n])).collect();
+        if self.cutmix > 0.0 && !seen.is_empty() {
+            let (others, of_others, meant_by_others) = (pictures.clone(), labels.clone(), meant.clone());
+            for (i, &(_, seed)) in seen.iter().enumerate() {
+                let next = (i + 1) % seen.len();
+                let mut rng = Xoshiro256PlusPlus::seed_from_u64(!seed);
+                if !rng.random_bool(self.cutmix.clamp(0.0, 1.0)) {
+                    continue;
+                }
+                let area = pictures[i].paste(&others[next], &mut rng);
+                let mix = |row: &mut [f32; COUNT], other: &[f32; COUNT]| {
+                    row.iter_mut().zip(other).for_each(|(a, b)| *a += area * (b - *a));
+                };
+                mix(&mut labels[i], &of_others[next]);
+                mix(&mut meant[i], &meant_by_others[next]);
+                points[i] = None;
+            }
+        }
         let (maps, near) = self.maps.map_or_else(Default::default, |spots| heat_maps(&points, spots));
         Ok(Batch {
             samples: chosen.iter().map(|&(n, _)| n).collect(),
             seeds: chosen.iter().map(|&(_, seed)| seed).collect(),
             map_side: self.maps.map_or(0, |spots| spots.side),
             pictures: pictures.iter().map(Plane::image).collect::<Result<_>>()?,
-            labels: chosen.iter().flat_map(|&(n, _)| lesson.labels[n]).collect(),
-            meant: chosen.iter().flat_map(|&(n, _)| row(&lesson.meant[n])).collect(),
+            labels: labels.into_flattened(),
+            meant: meant.into_flattened(),
             maps,
             near,
             known: points.iter().map(|face| f32::from(face.is_some())).collect(),
@@ -271,6 +292,7 @@ pub(crate) mod tests {
             augmentation: Augmentation::default(),
             maps: Some(Spots { side: 4, sigma: 1.5 }),
             pictures: true,
+            cutmix: 0.0,
         };
         let order: Vec<usize> = (0..10).rev().collect();
         let make = |seed| {
@@ -296,6 +318,39 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_piece_of_the_next_picture_brings_its_share_of_the_label() {
+        let lesson = lesson(6, 2);
+        let look = Look {
+            input: Backbone::Resnet18.input(24),
+            augmentation: Augmentation::NONE,
+            maps: Some(Spots { side: 6, sigma: 1.5 }),
+            pictures: true,
+            cutmix: 1.0,
+        };
+        let chosen: Vec<_> = (0..6).map(|n| (n, n as u64)).collect();
+        let mixed = look.batch(&lesson, &chosen).unwrap();
+        let plain = Look { cutmix: 0.0, ..look }.batch(&lesson, &chosen).unwrap();
+        for i in 0..6 {
+            let (a, b, c) = (&mixed.pictures[i], &plain.pictures[i], &plain.pictures[(i + 1) % 6]);
+            let pixels = |image: &Image| image.pixels().as_chunks::<3>().0.to_vec();
+            let triples = pixels(a).into_iter().zip(pixels(b)).zip(pixels(c));
+            let (mut pasted, mut other) = (0, 0);
+            for ((a, b), c) in triples.filter(|((_, b), c)| b != c) {
+                assert!(a == b || a == c);
+                pasted += usize::from(a == c);
+                other += 1;
+            }
+            let label = &mixed.labels[i * COUNT..][..COUNT];
+            assert!((label.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+            // Faces next to each other are of the two classes.
+            let share = label[1 - i % 2];
+            assert!(other == 0 || (pasted > 0) == (share > 0.0), "{i}: {pasted} of {other}, {share}");
+        }
+        assert_eq!(mixed.known, [0.0; 6]);
+        assert_ne!(mixed.labels, plain.labels);
+    }
+
+    #[test]
     fn noise_moves_labels_by_its_seed() {
         let disturbed = |seed| {
             let mut lesson = lesson(200, 8);
@@ -318,6 +373,7 @@ pub(crate) mod tests {
             augmentation: Augmentation::NONE,
             maps: None,
             pictures: true,
+            cutmix: 0.0,
         };
         assert!(look.batch(&lesson, &[(0, 1), (1, 2)]).unwrap_err().line().contains("1.png"));
         assert!(look.batch(&lesson, &[(0, 1)]).unwrap().maps(&Device::Cpu).is_err());

@@ -1,14 +1,16 @@
-//! Pictures of one face that differ: cropped, mirrored, brighter or darker, partly hidden, blurred, coarse.
+//! Pictures of one face that differ: cropped, turned, mirrored, brighter or darker, partly hidden, blurred, coarse.
 //!
 //! Crop, mirror, jitter and erasing are LA-Net's (Wu and Cui 2023); blur and rescaling are there because faces before a
 //! camera are sharp or small, not 48x48. Erasing is that of Zhong et al. 2020 (arXiv 1708.04896).
+
+use std::str::FromStr;
 
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
 use super::landmarks::{Landmarks, mirrored};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::Image;
 use crate::geometry::{Point, Rect};
 
@@ -38,17 +40,56 @@ pub struct Augmentation {
     pub blur: f64,
     /// How often it is made coarse, by up to a third of its side (0.3).
     pub coarse: f64,
+    /// It is turned by at most so many degrees (0) about its middle; its edge goes on outside.
+    #[serde(default)]
+    pub turn: f32,
 }
 
 impl Default for Augmentation {
     fn default() -> Self {
-        Self { crop: 0.75, mirror: 0.5, jitter: 0.4, erase: 0.2, blur: 0.1, coarse: 0.3 }
+        Self { crop: 0.75, mirror: 0.5, jitter: 0.4, erase: 0.2, blur: 0.1, coarse: 0.3, turn: 0.0 }
+    }
+}
+
+impl FromStr for Augmentation {
+    type Err = Error;
+
+    /// `on`, `off`, or what differs from `on`, such as `turn=10,erase=0`.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut augmentation = match text {
+            "off" => return Ok(Self::NONE),
+            _ => Self::default(),
+        };
+        let refuse = |part: &str| {
+            Error::usage(format!("'{part}' is no change of pictures")).advice(
+                "use on, off, or some of crop, mirror, jitter, erase, blur, coarse (0 to 1) and turn \
+                    (degrees, 0 to 90), such as turn=10,erase=0",
+            )
+        };
+        for part in text.split(',').filter(|&part| part != "on") {
+            let (name, value) = part.split_once('=').ok_or_else(|| refuse(part))?;
+            let most = if name == "turn" { 90.0 } else { 1.0 };
+            let value =
+                value.parse().ok().filter(|x| (0.0..=most).contains(x)).ok_or_else(|| refuse(part))?;
+            match name {
+                "crop" => augmentation.crop = value,
+                "mirror" => augmentation.mirror = value,
+                "jitter" => augmentation.jitter = value as f32,
+                "erase" => augmentation.erase = value,
+                "blur" => augmentation.blur = value,
+                "coarse" => augmentation.coarse = value,
+                "turn" => augmentation.turn = value as f32,
+                _ => return Err(refuse(part)),
+            }
+        }
+        Ok(augmentation)
     }
 }
 
 impl Augmentation {
     /// Pictures as they are.
-    pub const NONE: Self = Self { crop: 1.0, mirror: 0.0, jitter: 0.0, erase: 0.0, blur: 0.0, coarse: 0.0 };
+    pub const NONE: Self =
+        Self { crop: 1.0, mirror: 0.0, jitter: 0.0, erase: 0.0, blur: 0.0, coarse: 0.0, turn: 0.0 };
 
     /// One picture of `side` x `side` of a face, with its landmarks, as `seed` has it; a hidden rectangle becomes `grey`.
     pub fn apply(
@@ -63,6 +104,11 @@ impl Augmentation {
         let crop = self.crop_of(face, &mut rng);
         let mirror = rng.random_bool(self.mirror.clamp(0.0, 1.0));
         let mut picture = face.resized(crop, side, side);
+        let mut turn = 0.0;
+        if self.turn > 0.0 {
+            turn = self.turn.to_radians() * (2.0 * rng.random::<f32>() - 1.0);
+            picture = picture.turned(turn);
+        }
         if rng.random_bool(self.coarse.clamp(0.0, 1.0)) {
             let small = (side as f64 / rng.random_range(1.0..3.0)).round().max(1.0) as usize;
             picture = picture.resized(picture.whole(), small, small);
@@ -81,7 +127,7 @@ impl Augmentation {
         let landmarks = landmarks.map(|landmarks| {
             let moved = landmarks.map(|p| {
                 let (x, y) = (p.x * face.width as f32, p.y * face.height as f32);
-                Point::new((x - crop.x) / crop.w, (y - crop.y) / crop.h)
+                turned(Point::new((x - crop.x) / crop.w, (y - crop.y) / crop.h), turn, 0.5)
             });
             if mirror { mirrored(&moved) } else { moved }
         });
@@ -183,6 +229,38 @@ impl Plane {
         Self { width, height, values }
     }
 
+    /// Puts a rectangle of another picture of its size in its place, and says what share of the area it covers
+    /// (CutMix, Yun et al. 2019, arXiv 1905.04899: a share drawn evenly, about a pixel drawn evenly).
+    pub fn paste(&mut self, other: &Self, rng: &mut impl Rng) -> f32 {
+        let side = rng.random::<f32>().sqrt() / 2.0;
+        let mut span = |length: usize| {
+            let (middle, half) = (rng.random::<f32>() * length as f32, side * length as f32);
+            ((middle - half).max(0.0) as usize, ((middle + half) as usize).min(length))
+        };
+        let ((left, right), (top, bottom)) = (span(self.width), span(self.height));
+        for y in top..bottom {
+            let row = y * self.width;
+            self.values[row + left..row + right].copy_from_slice(&other.values[row + left..row + right]);
+        }
+        ((right - left) * (bottom - top)) as f32 / self.values.len().max(1) as f32
+    }
+
+    /// Turned clockwise by so many radians about its middle, interpolated; the edge goes on outside.
+    fn turned(&self, angle: f32) -> Self {
+        let (w, h) = (self.width, self.height);
+        let at = |x: usize, y: usize| self.values[y.min(h - 1) * w + x.min(w - 1)];
+        let values = (0..w * h).map(|i| {
+            let here = Point::new((i % w) as f32, (i / w) as f32);
+            let from = turned(here, -angle, (w as f32 - 1.0) / 2.0);
+            let (x, y) = (from.x.clamp(0.0, w as f32 - 1.0), from.y.clamp(0.0, h as f32 - 1.0));
+            let (left, top) = (x as usize, y as usize);
+            let (right, down) = (x.fract(), y.fract());
+            let row = |y| at(left, y) * (1.0 - right) + at(left + 1, y) * right;
+            row(top) * (1.0 - down) + row(top + 1) * down
+        });
+        Self { values: values.collect(), ..*self }
+    }
+
     /// Blurred by a Gaussian of this deviation, in pixels; the edge goes on outside.
     pub fn blurred(&self, deviation: f32) -> Self {
         let reach = (3.0 * deviation).ceil().max(1.0) as isize;
@@ -209,6 +287,13 @@ impl Plane {
         };
         Self { values: pass(&pass(&self.values, true), false), ..*self }
     }
+}
+
+/// A point turned clockwise by so many radians about a middle that is as far from the left as from the top.
+fn turned(p: Point, angle: f32, middle: f32) -> Point {
+    let (sin, cos) = angle.sin_cos();
+    let (x, y) = (p.x - middle, p.y - middle);
+    Point::new(middle + x * cos - y * sin, middle + x * sin + y * cos)
 }
 
 /// For each of `out` pixels over `from .. from + length` of a line of `size`: the first pixel read, and weights.
@@ -252,6 +337,18 @@ mod tests {
     }
 
     #[test]
+    fn changes_are_told_by_name() {
+        let told = |text: &str| text.parse::<Augmentation>();
+        assert_eq!(told("on").unwrap(), Augmentation::default());
+        assert_eq!(told("off").unwrap(), Augmentation::NONE);
+        let wanted = Augmentation { turn: 10.0, erase: 0.0, ..Augmentation::default() };
+        assert_eq!(told("turn=10,erase=0").unwrap(), wanted);
+        for wrong in ["", "turn", "turn=NaN", "erase=2", "twist=1", "on,off"] {
+            assert!(told(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn resizing_keeps_means_and_ramps() {
         let small = ramp(16).resized(ramp(16).whole(), 4, 4);
         // Each is the mean of four and its neighbours; a ramp keeps its middle.
@@ -277,7 +374,7 @@ mod tests {
         // In the middle of the face, so that left and right are one landmark: the nose's tip.
         let mut landmarks = [Point::new(0.5, 0.5); COUNT];
         landmarks[15] = Point::new(26.5 / 40.0, 18.5 / 40.0);
-        let augmentation = Augmentation { erase: 0.0, ..Augmentation::default() };
+        let augmentation = Augmentation { erase: 0.0, turn: 20.0, ..Augmentation::default() };
         let mut mirrored = 0;
         for seed in 0..40 {
             let (picture, moved) = augmentation.apply(&face, Some(&landmarks), 60, 0.0, seed);

@@ -50,6 +50,9 @@ pub struct Recipe {
     pub order: Order,
     /// How pictures differ.
     pub augmentation: Augmentation,
+    /// How often a rectangle of a picture is that of another face, and the labels are mixed by its area (CutMix).
+    #[serde(default)]
+    pub cutmix: f64,
     /// So many of the samples are learnt from, drawn by the seed; `None`: all.
     pub images: Option<usize>,
     /// Labels that are made wrong on purpose.
@@ -111,6 +114,7 @@ impl Recipe {
             decay: 0.0,
             order: Order::Balanced,
             augmentation: Augmentation::default(),
+            cutmix: 0.0,
             images: None,
             noise: None,
             probe: None,
@@ -237,6 +241,12 @@ impl Recipe {
             return refuse(
                 "a mix and an average are shares, and a weight is not negative".into(),
                 "use --mix and --average from 0 to 1, and --meant-weight from 0",
+            );
+        }
+        if !share(self.cutmix) || self.cutmix > 0.0 && self.probe.is_some() {
+            return refuse(
+                "pictures are mixed with a share from 0 to 1, and only while the backbone learns".into(),
+                "use --cutmix from 0 to 1, without --freeze backbone",
             );
         }
         if self.sigma.is_some_and(|sigma| !(sigma > 0.0 && sigma <= 1.0)) {

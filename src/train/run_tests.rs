@@ -251,6 +251,7 @@ fn a_classifier_learns_on_a_backbone_that_stays_as_it_is_to_the_bit() {
         augmentation: Augmentation::NONE,
         maps: None,
         pictures: true,
+        cutmix: 0.0,
     };
     let faces: Vec<_> = (0..35).map(|n| (n, 0)).collect();
     let pictures = look.batch(&lesson(35, 4), &faces).unwrap().pictures(&look.input, &Device::Cpu).unwrap();

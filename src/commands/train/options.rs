@@ -109,9 +109,12 @@ pub struct Options {
     /// backbone shuffled]
     #[arg(long, value_name = "NAME", value_parser = parsed::<Order>)]
     sampler: Option<Order>,
-    /// Changes of the pictures
-    #[arg(long, value_enum, value_name = "on|off", default_value = "on")]
-    augment: Switch,
+    /// Changes of the pictures: on, off, or what differs from on, such as turn=10,erase=0
+    #[arg(long, value_name = "CHANGES", default_value = "on", value_parser = parsed::<Augmentation>)]
+    augment: Augmentation,
+    /// How often a part of a picture is that of another face, and the labels are mixed (CutMix)
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    cutmix: f64,
     /// The branch that learns to find landmarks [default: on; with --freeze backbone off]
     #[arg(long, value_enum, value_name = "on|off")]
     landmark_branch: Option<Switch>,
@@ -257,7 +260,8 @@ impl Options {
             schedule: self.schedule.unwrap_or(usual.schedule),
             decay: self.decay.unwrap_or(usual.decay),
             order: self.sampler.unwrap_or(usual.order),
-            augmentation: if self.augment == Switch::On { usual.augmentation } else { Augmentation::NONE },
+            augmentation: self.augment,
+            cutmix: self.cutmix,
             images: self.images,
             noise: self.noise,
             probe,
