@@ -4,11 +4,15 @@
 #   scripts/experiments.sh gpu SHARDS START RUNS       the whole list, on an NVIDIA GPU
 #   scripts/experiments.sh cpu SHARDS START RUNS       the reduced list (8,000 images, 64x64, 8 epochs) on a CPU
 #   scripts/experiments.sh proof SHARDS START RUNS     which part of LA-Net does what, long enough to memorise wrong labels
+#   scripts/experiments.sh starts SHARDS - RUNS        where to start from and how large to see, two epochs each
+#   scripts/experiments.sh changes SHARDS START RUNS   what each change of the pictures and the moving average do
 #   scripts/experiments.sh gpu SHARDS START RUNS shipped     only the runs whose names begin so
 #
 # SHARDS: what `lanet-live prepare` made of FER+ (with its labels.csv); START: the backbone's starting weights;
 # RUNS: a folder for the results. LANET names the program (default: the release build), SEEDS the seeds (default: 0, for the
 # proof 0 1 2), and for the proof DEVICE the device (default: cpu) and SIDE the side of the faces (default: 64; or 112).
+#
+# The starts need STARTS, a folder with sface-mobilenet-v1.safetensors and face-mobilenet-v1.safetensors.
 #
 # The proof: 4,000 faces, 40 epochs (160,000 faces seen), batches of 128, 30 % symmetric noise and the labels of FER-2013.
 # Its constants are those that are to so short a run what the authors' are to theirs:
@@ -22,6 +26,7 @@ set -eu
 
 kind=$1 shards=$2 start=$3 runs=$4 only=${5:-}
 lanet=${LANET:-target/release/lanet-live}
+report="--split-report valid-b"
 plain="--lde off --el off --landmark-branch off"
 
 case $kind in
@@ -33,7 +38,11 @@ proof)
     common="--device ${DEVICE:-cpu} --size $side --batch 128 --epochs 40 --images 4000 --sampler shuffled"
     common="$common --memory 0.82 --momentum 0.99 --landmark-weight $weight --sigma 0.0268"
     ;;
-*) echo "usage: $0 gpu|cpu|proof SHARDS START RUNS [NAME]" >&2; exit 2 ;;
+starts | changes)
+    common="--device ${DEVICE:-cpu} --images 8000 --batch 64 --labels votes --sampler shuffled --optimizer adamw"
+    common="$common --rate 5e-4 --decay 0.05 --schedule cosine $plain"
+    ;;
+*) echo "usage: $0 gpu|cpu|proof|starts|changes SHARDS START RUNS [NAME]" >&2; exit 2 ;;
 esac
 
 # run NAME OPTIONS: begins, goes on with, or skips a run. valid-a chooses the epoch; what valid-b says of each epoch is in
@@ -45,14 +54,42 @@ run() {
     if [ ! -f "$out/done" ]; then
         resume=
         [ -f "$out/run.safetensors" ] && resume=--resume
-        "$lanet" train --data "$shards" --split-valid valid-a --split-report valid-b --start "$start" --output "$out" \
-            "$@" $resume --no-progress >>"$runs/$name.log" 2>&1
+        "$lanet" train --data "$shards" --split-valid valid-a $report --start "$start" --output "$out" "$@" $resume --no-progress >>"$runs/$name.log" 2>&1
         touch "$out/done"
         tail -n 1 "$runs/$name.log"
     fi
 }
 
 mkdir -p "$runs"
+# shellcheck disable=SC2086
+case $kind in
+starts)
+    report=
+    for seed in ${SEEDS:-0}; do
+        for backbone in sface-mobilenet-v1 mobilenet-v1; do
+            case $backbone in s*) start=$STARTS/$backbone.safetensors ;; *) start=$STARTS/face-$backbone.safetensors ;; esac
+            for side in 64 112; do
+                run "start-$backbone-$side-$seed" $common --backbone $backbone --size $side --epochs 2 --seed "$seed"
+            done
+        done
+    done
+    exit 0
+    ;;
+changes)
+    report=
+    for seed in ${SEEDS:-0}; do
+        s="$common --size 64 --epochs 4 --seed $seed"
+        run "changes-none-$seed" $s --augment off
+        run "changes-usual-$seed" $s
+        run "changes-average-$seed" $s --average 0.99
+        run "changes-erase0-$seed" $s --augment erase=0
+        run "changes-coarse0-$seed" $s --augment coarse=0,blur=0
+        run "changes-turn10-$seed" $s --augment turn=10
+        run "changes-cutmix-$seed" $s --cutmix 0.5
+    done
+    exit 0
+    ;;
+esac
 # shellcheck disable=SC2086 # the options are words
 if [ "$kind" = proof ]; then
     for seed in ${SEEDS:-0 1 2}; do
