@@ -18,7 +18,8 @@ test: setup media golden lint
 lint: setup
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; else echo "no rustfmt: formatting not checked"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then cargo clippy --release --locked --all-targets -- -D warnings && \
-	cargo clippy --release --locked --no-default-features -- -D warnings; \
+	cargo clippy --release --locked --no-default-features -- -D warnings && \
+	cargo clippy --release --locked --no-default-features --features cli -- -D warnings; \
 	else echo "no clippy: lints not checked"; fi
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --quiet
 

@@ -29,6 +29,7 @@ pub struct Row {
 
 /// One face in one frame.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct FaceRow {
     /// The number that the face keeps from frame to frame.
     pub track: u64,

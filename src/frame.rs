@@ -125,6 +125,21 @@ pub struct Frame {
     pub time: Duration,
 }
 
+impl Frame {
+    /// The pictures of a film, with so many frames a second.
+    pub fn film<I>(images: I, rate: f64) -> impl Iterator<Item = Result<Self>> + use<I>
+    where
+        I: IntoIterator<Item = Image>,
+    {
+        let source: Arc<str> = "film".into();
+        (0..).zip(images).map(move |(index, image)| {
+            let time = Duration::try_from_secs_f64(index as f64 / rate)
+                .map_err(|_| Error::usage(format!("a film cannot have {rate} frames a second")))?;
+            Ok(Self { image, source: source.clone(), index, time })
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,5 +177,16 @@ mod tests {
     #[test]
     fn a_wrong_length_is_refused() {
         assert!(Image::new(2, 2, vec![0; 11]).is_err());
+    }
+
+    #[test]
+    fn a_film_has_an_even_pace_if_it_has_one() {
+        let frames: Vec<_> =
+            Frame::film([painted(), painted(), painted()], 25.0).map(Result::unwrap).collect();
+        let places: Vec<_> = frames.iter().map(|frame| (frame.index, frame.time.as_millis())).collect();
+        assert_eq!(places, [(0, 0), (1, 40), (2, 80)]);
+        for rate in [0.0, -25.0, f64::NAN, 1e-300] {
+            assert!(Frame::film([painted(), painted()], rate).any(|frame| frame.is_err()), "{rate}");
+        }
     }
 }

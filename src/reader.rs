@@ -28,6 +28,7 @@ pub const UNSURE_PITCH: f32 = 35.0;
 
 /// A frame, its faces, and what they express. Nothing of it changes any more.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Reading {
     /// The picture.
     pub frame: Frame,
@@ -40,6 +41,7 @@ pub struct Reading {
 
 /// A face and what it expresses.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ReadFace {
     /// Where and who it is.
     pub face: Face,
@@ -66,7 +68,8 @@ impl Reading {
 }
 
 impl ReadFace {
-    fn row(&self, raw: bool) -> FaceRow {
+    /// What results hold of it; `raw` as for [`Reading::rows`].
+    pub fn row(&self, raw: bool) -> FaceRow {
         let (expression, confidence) = self.expression();
         FaceRow {
             track: self.face.track,
@@ -79,6 +82,16 @@ impl ReadFace {
             unsure: self.unsure(),
             raw_probabilities: raw.then_some(self.calibrated),
         }
+    }
+
+    /// The number that the face keeps from frame to frame.
+    pub fn track(&self) -> u64 {
+        self.face.track
+    }
+
+    /// The upright rectangle around it, in pixels of the frame.
+    pub fn bounds(&self) -> Rect {
+        self.face.bounds
     }
 
     /// The most probable expression and its probability.
@@ -112,6 +125,7 @@ pub fn calibration_of(name: &str, card: &Card) -> Result<Calibration> {
 }
 
 /// Tells the expressions of the faces of a scene, and remembers what it told of whom.
+#[derive(Clone)]
 pub struct Classifier {
     net: LaNet,
     calibration: Calibration,
@@ -159,6 +173,11 @@ impl Classifier {
     /// Reads so many faces of a scene, those with the lowest numbers; of the others is known only where they are.
     pub fn with_most_faces(self, most_faces: usize) -> Self {
         Self { most_faces, ..self }
+    }
+
+    /// The fingerprint of the weights that it reads with.
+    pub fn fingerprint(&self) -> &str {
+        &self.calibration.fingerprint
     }
 
     /// What the faces of a scene express.

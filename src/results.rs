@@ -17,6 +17,7 @@ const CHUNK: usize = 1 << 16;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Format {
     /// One JSON object a line.
     JsonLines,

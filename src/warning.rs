@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// One thing that the user should know. `Display` says it in one line.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Warning {
     /// Some pictures of a folder or pattern could not be read and were left out.
     Unreadable {

@@ -35,7 +35,7 @@ fn module(path: &Path) -> String {
 }
 
 fn is_program(path: &Path) -> bool {
-    ["main", "config", "commands"].contains(&module(path).as_str())
+    ["main", "commands"].contains(&module(path).as_str())
 }
 
 #[test]

@@ -13,7 +13,8 @@ use lanet_live::net::plan::Stage;
 use lanet_live::net::{Backbone, LaNet, Model, Trunk, backbone};
 use lanet_live::train::Start;
 use lanet_live::train::branches::Branches;
-use lanet_live::train::weights::{Mode, Nursery};
+use lanet_live::train::nursery::Nursery;
+use lanet_live::train::weights::Mode;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 

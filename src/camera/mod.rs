@@ -55,6 +55,7 @@ impl Default for Wanted {
 
 /// What was agreed with a camera.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Info {
     /// What it calls itself.
     pub name: String,

@@ -13,7 +13,6 @@ use lanet_live::device::Choice;
 use lanet_live::error::{Context, Error, Result};
 use lanet_live::expression::{COUNT, Distribution, Expression};
 use lanet_live::face::align;
-#[cfg(feature = "capture")]
 use lanet_live::images;
 use lanet_live::metrics::{BINS, Bin, Confusion, calibration_error, reliability};
 use lanet_live::net::{self, LaNet};
@@ -64,7 +63,6 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
     /// Also draw a reliability diagram into this picture
-    #[cfg(feature = "capture")]
     #[arg(long, value_name = "PATH")]
     diagram: Option<PathBuf>,
     /// Also write what was told of each face to this table: path, label, logits
@@ -137,7 +135,6 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     if let Some(file) = &options.json {
         figures.save(file, options.overwrite)?;
     }
-    #[cfg(feature = "capture")]
     if let Some(file) = &options.diagram {
         let data = options.data.file_name().unwrap_or_default().to_string_lossy();
         let part = options.split.as_deref().map_or(String::new(), |split| format!(" {split}"));
@@ -157,7 +154,6 @@ fn check_targets(options: &Options, data: &Dataset) -> Result<()> {
     targets.extend(
         [&options.json, &options.fit_calibration, &options.faces].into_iter().flatten().map(|p| &**p),
     );
-    #[cfg(feature = "capture")]
     if let Some(file) = &options.diagram {
         images::format_of(file)?;
         targets.push(file);

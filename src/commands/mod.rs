@@ -2,13 +2,13 @@
 
 mod bar;
 mod bench;
+#[cfg(feature = "capture")]
+mod config;
 mod devices;
 mod evaluate;
 mod models;
-#[cfg(feature = "capture")]
 mod plot;
 mod prepare;
-#[cfg(feature = "capture")]
 mod reliability;
 mod train;
 #[cfg(feature = "capture")]
@@ -21,6 +21,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use lanet_live::error::{Context, Error, Result};
 
@@ -158,23 +159,60 @@ fn hangup_ignored() -> bool {
     matches!(unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }, Ok(SigHandler::SigIgn))
 }
 
+/// Does what a command line asks for, the program's name being the first argument, and says an error in one line.
+/// Returns the exit code.
+pub fn start(arguments: Vec<OsString>) -> u8 {
+    if arguments.len() < 2 {
+        // A failure to print help has nobody to be told to.
+        let _ = Cli::command().print_help();
+        return 0;
+    }
+    let outcome = match parse(arguments) {
+        Ok(Ok(cli)) => run(cli),
+        Ok(Err(error)) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            let _ = error.print();
+            return 0;
+        }
+        Ok(Err(error)) => Err(Error::usage(what_is_wrong(&error)).advice("see lanet-live --help")),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::Interrupted) => 130,
+        Err(error) => {
+            tell(&format!("lanet-live: {}", error.line()));
+            if error.is_usage() { 2 } else { 1 }
+        }
+    }
+}
+
+/// Clap's message as one line: what is wrong, and its tip if it has one.
+fn what_is_wrong(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let what = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    what.trim_start_matches("error: ").to_owned()
+}
+
 /// What the command line asks for, over the configuration that it names.
-pub fn parse(arguments: Vec<OsString>) -> Result<clap::error::Result<Cli>> {
+fn parse(arguments: Vec<OsString>) -> Result<clap::error::Result<Cli>> {
     let cli = Cli::try_parse_from(&arguments);
     #[cfg(feature = "capture")]
     if let Ok(Cli { config: Some(file), watch, .. }) = &cli {
         // Whoever names an input does not want that of the configuration.
         let left_out = if watch.has_input() { &["camera", "input"][..] } else { &[] };
         let command = Cli::command().args_override_self(true);
-        let arguments = crate::config::lay_under(&command, file, &arguments, left_out)?;
+        let arguments = config::lay_under(&command, file, &arguments, left_out)?;
         let matches = command.try_get_matches_from(arguments);
         return Ok(matches.and_then(|matches| clap::FromArgMatches::from_arg_matches(&matches)));
     }
     Ok(cli)
 }
 
-/// Runs what the command line asks for.
-pub fn run(cli: Cli) -> Result<Outcome> {
+fn run(cli: Cli) -> Result<Outcome> {
     let stop = Stop::on_interrupt()?;
     match cli.command {
         Some(Command::Devices) => devices::run(),

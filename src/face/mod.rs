@@ -47,6 +47,7 @@ pub struct Mesh {
 
 /// A face in a frame.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Face {
     /// The number of the person, the same from frame to frame; from 1.
     pub track: u64,

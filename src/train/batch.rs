@@ -13,7 +13,7 @@ use super::landmarks::{self, Spots, heat_maps};
 use super::noise::Noise;
 use super::ops;
 use super::pictures::{Augmentation, Plane};
-use super::shards::Portrait;
+use super::portrait::Portrait;
 use crate::error::{Error, Result};
 use crate::expression::{COUNT, Expression};
 use crate::flow::{Delivery, Stream, source};
@@ -267,7 +267,7 @@ impl Batch {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::shards::tests::painted;
+    use super::super::portrait::tests::painted;
     use super::*;
     use crate::net::Backbone;
 

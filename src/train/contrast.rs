@@ -6,8 +6,9 @@
 
 use candle_core::{D, DType, Device, Tensor};
 
+use super::nursery::Nursery;
 use super::ops;
-use super::weights::{Nursery, Weights};
+use super::weights::Weights;
 use crate::error::{Error, Result};
 
 /// The constants of the loss.
@@ -173,8 +174,8 @@ pub fn contrast(
 
 #[cfg(test)]
 mod tests {
+    use super::super::nursery::tests::nursery;
     use super::super::ops::tests::{check_gradient, noise, scalar};
-    use super::super::weights::tests::nursery;
     use super::*;
 
     #[test]

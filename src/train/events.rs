@@ -36,6 +36,7 @@ pub enum Event {
 
 /// What came of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Epoch {
     /// Its number, from 1.
     pub epoch: usize,

@@ -7,8 +7,9 @@
 
 use candle_core::{D, Tensor};
 
+use super::nursery::Nursery;
 use super::ops;
-use super::weights::{Nursery, Weights};
+use super::weights::Weights;
 use crate::error::{Error, Result};
 
 /// How labels are estimated.
@@ -199,8 +200,8 @@ impl Bank {
 
 #[cfg(test)]
 mod tests {
+    use super::super::nursery::tests::nursery;
     use super::super::ops::tests::{check_gradient, noise, scalar};
-    use super::super::weights::tests::nursery;
     use super::*;
     use candle_core::{DType, Device};
 

@@ -6,10 +6,11 @@ use candle_core::{DType, Tensor};
 
 use super::branches::{Branches, Seen};
 use super::landmarks;
+use super::nursery::Nursery;
 use super::probe::Probe;
 use super::recipe::Recipe;
 use super::start::Start;
-use super::weights::{Mode, Nursery, Weights};
+use super::weights::{Mode, Weights};
 use crate::error::{Error, Result};
 use crate::kernels::learn;
 use crate::net::Plan;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::batch::Lesson;
+use super::portrait::Portrait;
 use super::prepare::portrait;
-use super::shards::{self, Portrait};
+use super::shards;
 use crate::clips::labels::TABLE;
 use crate::clips::{Entry, Sample, Skipped};
 use crate::error::{Context, Error, Result};
@@ -153,8 +154,8 @@ pub fn name(folder: &Path, path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::portrait::tests::painted;
     use super::super::shards::Writer;
-    use super::super::shards::tests::painted;
     use super::*;
     use Expression::{Anger, Fear, Neutral};
 

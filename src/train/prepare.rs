@@ -7,7 +7,8 @@ use rayon::prelude::*;
 
 use super::landmarks;
 use super::pictures::Plane;
-use super::shards::{Portrait, Writer, compress};
+use super::portrait::{Portrait, compress};
+use super::shards::Writer;
 use crate::clips::samples::picture;
 use crate::error::Result;
 use crate::face::{FaceFinder, Mesh, Options, align};

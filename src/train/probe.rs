@@ -12,8 +12,9 @@ use candle_core::{DType, Tensor};
 
 use super::branches::{Branches, Seen};
 use super::labels;
+use super::nursery::Nursery;
 use super::start::Start;
-use super::weights::{Nursery, Weights};
+use super::weights::Weights;
 use crate::error::Result;
 use crate::expression::{COUNT, Expression};
 use crate::net::lanet::Pool;

@@ -14,10 +14,11 @@ use super::contrast::Queues;
 use super::heads::Priors;
 use super::labels::Bank;
 use super::learner::Learner;
+use super::nursery::Nursery;
 use super::optim::Optimiser;
 use super::recipe::Recipe;
 use super::start::Start;
-use super::weights::{Nursery, Weights};
+use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::expression::COUNT;
 

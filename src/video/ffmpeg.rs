@@ -25,8 +25,8 @@ pub struct Ffmpeg {
     patience: Duration,
 }
 
-/// Ticks a second of the clock that time stamps are written by. At most 65535, which is as many as MPEG-4 takes; and a
-/// gap between frames may last 2^31 ticks, ten hours at 60000.
+/// Ticks a second of the clock that time stamps are written by. At most 65535, which is as many as MPEG-4 takes; and
+/// between frames there may be 2^31 ticks, ten hours at 60000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Clock(pub(super) i32);
 
@@ -108,12 +108,13 @@ impl Ffmpeg {
         Ok(running)
     }
 
-    /// Puts `pictures` into `output`, `late` after its beginning, and `sound` beside them. Sound is copied as it is
-    /// where that kind of file can hold it.
+    /// Puts `pictures` into `output`, `late` after its beginning and by another `clock` if need be, and `sound` beside
+    /// them. Sound is copied as it is where that kind of file can hold it.
     pub(super) fn join(
         &self,
         pictures: &Path,
         late: Duration,
+        clock: Option<Clock>,
         sound: Option<&Sound>,
         output: &Path,
     ) -> Result<()> {
@@ -129,6 +130,10 @@ impl Ffmpeg {
             command.arg("-i").arg(file_address(sound.source));
         }
         command.args(["-map", "0:v:0", "-c:v", "copy"]);
+        // Matroska has a clock of its own.
+        if let Some(Clock(ticks)) = clock.filter(|_| format_of(output) != "matroska") {
+            command.args(["-video_track_timescale", &ticks.to_string()]);
+        }
         if let Some(sound) = sound {
             command.args(["-map", "1:a"]);
             if sound.codecs.iter().all(|codec| can_hold(output, codec)) {

@@ -12,6 +12,7 @@ mod source;
 mod live;
 mod picture;
 mod ffmpeg;
+mod fallback;
 mod read;
 mod write;
 
@@ -19,13 +20,10 @@ pub use ffmpeg::Ffmpeg;
 pub use read::{Info, Reader};
 pub use write::{EXTENSIONS, Encoder, Settings, Writer};
 
-use opencv::core::{LogLevel, set_log_level};
-
 /// Keeps OpenCV from writing lines of its own to standard error. FFmpeg is silent from the first [`Reader`] on.
 ///
 /// FFmpeg inside OpenCV is kept quiet by the environment variable `OPENCV_FFMPEG_LOGLEVEL` set to `-8`, which
 /// only the program can do, before its first thread: the library touches no environment.
 pub fn quiet() {
-    // A level that cannot be set is no reason to fail.
-    let _ = set_log_level(LogLevel::LOG_LEVEL_SILENT);
+    fallback::quiet();
 }

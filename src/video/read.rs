@@ -10,7 +10,7 @@ use super::address::{open, without_secrets};
 use super::live::{Live, TIMEOUT};
 use super::picture::Painter;
 use super::source::{Patience, Source};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::frame::Frame;
 use crate::signal::Signal;
 use crate::warning::{Warning, Warnings};
@@ -20,6 +20,7 @@ const MOST_ERRORS: u32 = 100;
 
 /// What is known of a video before its frames are read.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Info {
     /// Pixels to a row, upright and square.
     pub width: usize,
@@ -75,12 +76,15 @@ impl Reader {
         let shown = path.display();
         let file = open(path)?;
         if file.metadata().is_ok_and(|data| data.is_file() && data.len() == 0) {
-            return Err(Error::new(format!("'{shown}' is empty")).advice("copy or download it again"));
+            return Err(Error::new(format!("'{shown}' is empty"))
+                .of_kind(Kind::Input)
+                .advice("copy or download it again"));
         }
         Source::open(path, file)
             .and_then(|video| Self::new(video, path.to_string_lossy().into(), Some(path), None))
             .ok_or_else(|| {
                 Error::new(format!("'{shown}' cannot be read as a video"))
+                    .of_kind(Kind::Input)
                     .advice("check that it is a whole video file and that a player shows it")
             })
     }

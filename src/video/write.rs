@@ -2,16 +2,14 @@
 //!
 //! Raw frames go through a pipe to the program ffmpeg (H.264), into a file that can be played even if nothing more
 //! comes. At the end its pictures go into the file that is asked for, with as much of the sound as belongs to them.
-//! Without ffmpeg, OpenCV writes MPEG-4 without sound.
+//! Without ffmpeg, OpenCV writes MPEG-4 without sound, if the build has it.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use opencv::core::{Mat, Size, Vec3b};
-use opencv::videoio::{CAP_FFMPEG, VideoWriter, VideoWriterTrait, VideoWriterTraitConst};
-
+use super::fallback::Fallback;
 use super::ffmpeg::{Clock, Ffmpeg, Look, Sound};
 use super::matroska;
 use super::process::Running;
@@ -33,6 +31,10 @@ const USUAL_CLOCK: i32 = 60_000;
 
 /// Clocks of sources that are taken over, so that time stamps stay the same to the tick.
 const CLOCKS: RangeInclusive<i32> = 600..=65_535;
+
+/// A frame that others refer to waits to be shown, for as long as they and the gaps between them last. FFmpeg's reader
+/// of MP4 believes in no wait of more ticks.
+const LONGEST_WAIT: u64 = 1 << 28;
 
 /// What makes a video file out of frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,13 +83,15 @@ pub struct Writer {
     span: Option<(Duration, Duration)>,
     /// The last frame's time since the first, by the clock of the output.
     ticks: u64,
+    /// The longest gap between two frames, in the same ticks.
+    gap: u64,
     frames: u64,
     warnings: Warnings,
 }
 
 enum Encoding {
     Ffmpeg(Running),
-    OpenCv { writer: VideoWriter, written: u64 },
+    OpenCv(Fallback),
 }
 
 /// What is kept of the video that the frames come from.
@@ -150,6 +154,7 @@ impl Writer {
             sides: (0, 0),
             span: None,
             ticks: 0,
+            gap: 0,
             frames: 0,
             warnings,
         })
@@ -185,7 +190,9 @@ impl Writer {
         let first = self.span.map_or(time, |(first, _)| first);
         let since_first = time.saturating_sub(first).as_secs_f64();
         let ticks = (since_first * f64::from(self.clock.0)).round() as u64;
-        self.ticks = if self.span.is_some() { ticks.max(self.ticks + 1) } else { 0 };
+        let before = self.ticks;
+        self.ticks = if self.span.is_some() { ticks.max(before + 1) } else { 0 };
+        self.gap = self.gap.max(self.ticks - before);
         self.span = Some((first, time));
         self.frames += 1;
         match &mut self.encoding {
@@ -194,21 +201,7 @@ impl Writer {
                 let sent = running.send(|to| matroska::write_frame(to, image.pixels(), since_first));
                 sent.map_err(|failure| self.keep(failure))
             }
-            Some(Encoding::OpenCv { writer, written }) => {
-                // Frames are equally far apart here: one comes as often as its time needs.
-                let due = (since_first * self.settings.rate).round() as u64 + 1;
-                let pixels = Mat::new_rows_cols_with_bytes::<Vec3b>(
-                    image.height() as i32,
-                    image.width() as i32,
-                    image.pixels(),
-                )
-                .context("a frame cannot be encoded")?;
-                while *written < due {
-                    writer.write(&pixels).context("a frame cannot be encoded")?;
-                    *written += 1;
-                }
-                Ok(())
-            }
+            Some(Encoding::OpenCv(fallback)) => fallback.write(&image, since_first),
             None => Ok(()),
         }
     }
@@ -228,9 +221,7 @@ impl Writer {
             Encoding::Ffmpeg(running) => {
                 running.finish(pictures.path()).and_then(|()| self.join(pictures.path(), first, last))
             }
-            Encoding::OpenCv { mut writer, .. } => {
-                writer.release().context("the last frames cannot be encoded")
-            }
+            Encoding::OpenCv(fallback) => fallback.finish(),
         };
         match ended {
             Ok(()) => self.whole.finish(),
@@ -242,6 +233,7 @@ impl Writer {
     fn join(&self, pictures: &Path, first: Duration, last: Duration) -> Result<()> {
         let Encoder::Ffmpeg(ffmpeg) = &self.settings.encoder else { return Ok(()) };
         let whole = self.whole.path();
+        let clock = self.coarser_clock();
         let source = self.settings.source.as_deref().filter(|_| !self.original.sound.is_empty());
         if let Some(source) = source {
             // Where sound is kept from its very beginning, the first frame keeps its distance to it.
@@ -251,15 +243,23 @@ impl Writer {
             let next = Source::of(source).and_then(|mut source| source.next_after(last));
             let stop = next.map(|next| next.min(last + Duration::from_secs_f64(1.0 / self.settings.rate)));
             let sound = Sound { source, codecs: &self.original.sound, start, stop };
-            let joined = ffmpeg.join(pictures, late, Some(&sound), whole).and_then(|()| self.check(whole));
+            let joined = ffmpeg.join(pictures, late, clock, Some(&sound), whole);
+            let joined = joined.and_then(|()| self.check(whole));
             let Err(why) = joined else { return Ok(()) };
-            ffmpeg.join(pictures, Duration::ZERO, None, whole)?;
+            ffmpeg.join(pictures, Duration::ZERO, clock, None, whole)?;
             let output = self.whole.target().to_owned();
             self.warnings.add(Warning::WithoutSound { output, why: why.line() });
         } else {
-            ffmpeg.join(pictures, Duration::ZERO, None, whole)?;
+            ffmpeg.join(pictures, Duration::ZERO, clock, None, whole)?;
         }
         self.check(whole)
+    }
+
+    /// A clock for the whole file by which no frame waits too long, where there are gaps of many minutes.
+    fn coarser_clock(&self) -> Option<Clock> {
+        // No more than three frames are encoded before one that is shown earlier.
+        let most = LONGEST_WAIT * self.clock.0 as u64 / (2 * self.ticks).max(1);
+        (4 * self.gap > LONGEST_WAIT).then(|| Clock(self.clock.0.min(most.max(1) as i32)))
     }
 
     /// A full disk is not always told of: what was written is counted.
@@ -308,17 +308,10 @@ impl Writer {
                 Encoding::Ffmpeg(running.with_context(|| cannot_write(self.whole.target()))?)
             }
             _ => {
-                let path = self.whole.path();
-                let size = Size::new(image.width() as i32, image.height() as i32);
-                let mpeg4 = VideoWriter::fourcc('m', 'p', '4', 'v').context("no MPEG-4")?;
-                let writer =
-                    VideoWriter::new_with_backend(path, CAP_FFMPEG, mpeg4, settings.rate, size, true)
-                        .ok()
-                        .filter(|writer| writer.is_opened().unwrap_or(false))
-                        .ok_or_else(|| {
-                            Error::new(cannot_write(self.whole.target())).advice("install the program ffmpeg")
-                        })?;
-                Encoding::OpenCv { writer, written: 0 }
+                let fallback = Fallback::start(self.whole.path(), image, settings.rate).ok_or_else(|| {
+                    Error::new(cannot_write(self.whole.target())).advice("install the program ffmpeg")
+                })?;
+                Encoding::OpenCv(fallback)
             }
         })
     }

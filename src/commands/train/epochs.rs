@@ -92,7 +92,6 @@ impl Rows {
     }
 
     /// Agreement with the given labels, accuracy, and the loss as a share of its greatest, epoch by epoch.
-    #[cfg(feature = "capture")]
     pub fn series(&self) -> Vec<(&'static str, Vec<f32>)> {
         let column = |value: fn(&Row) -> f64| self.rows.iter().map(|row| value(row) as f32).collect();
         let losses: Vec<f32> = column(|row| row.loss);

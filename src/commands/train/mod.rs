@@ -85,7 +85,6 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
                 }
                 rows.add(&epoch)?;
                 training.save(&state)?;
-                #[cfg(feature = "capture")]
                 super::plot::save(&output.join("plot.png"), &rows.series())?;
                 tell_epoch(&epoch, training.recipe().epochs, began, talk);
             }

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lanet_live::Analyser;
+use lanet_live::analyser::MOST_FACES;
 use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
-use lanet_live::face::{self, FaceFinder};
-use lanet_live::flow::{self, Delivery, Stream};
-use lanet_live::reader::{Classifier, Reading};
+use lanet_live::flow::{Delivery, Stream};
+use lanet_live::reader::Reading;
 use lanet_live::receivers::drawing::Drawing;
 use lanet_live::receivers::timeline::TimelinePicture;
 use lanet_live::receivers::view::{Pace, View};
@@ -26,7 +27,6 @@ use lanet_live::window::Window;
 
 use super::bar::Bar;
 use super::{Outcome, Stop, Talk, tell};
-use options::MOST_FACES;
 pub use options::Options;
 use report::{Report, Tally};
 use source::Source;
@@ -161,28 +161,22 @@ fn open_view(
     Ok(Some((View::new(window, style, pace, hiding), fan.tap(delivery))))
 }
 
-/// Frames become scenes, scenes readings, each on a thread of its own. All faces are found while they are hidden.
+/// The readings of a source. All faces are found while they are hidden.
 fn readings(options: &Options, source: Source, hiding: Arc<AtomicBool>) -> Result<Stream<Reading>> {
-    let device = options.device.as_deref().unwrap_or("auto").parse::<Choice>()?.open()?;
+    let device = options.device.as_deref().unwrap_or("auto").parse::<Choice>()?;
     // Pictures are independent of each other.
     let usual = if source.live { 0.3 } else { 0.0 };
     let smoothing = if source.pictures { 0.0 } else { options.smoothing.unwrap_or(usual) };
-    let usual = face::Options::default();
-    let most = if options.blur() { MOST_FACES } else { usual.max_faces as u64 };
-    let most_faces = options.max_faces.unwrap_or(most) as usize;
-    let finding = face::Options { max_faces: most_faces, still: source.pictures, ..usual };
-    // Whoever hides faces wants all of them hidden, at once.
-    let everywhere = face::Options { max_faces: MOST_FACES as usize, interval: 1, ..finding };
-    let mut finder = FaceFinder::new(finding, &device)?;
-    let smoothing = Duration::from_secs_f64(smoothing);
-    let mut classifier = Classifier::open(options.model.as_deref(), options.prior, smoothing, &device)?
-        .with_most_faces(most_faces);
-
-    let find = move |frame| {
-        finder.look(if hiding.load(Ordering::Relaxed) { everywhere } else { finding });
-        finder.find(frame)
-    };
-    Ok(flow::source("frame", source.delivery, source.frames)
-        .stage("find", find)
-        .stage("read", move |scene| classifier.classify(scene)))
+    let mut settings = Analyser::builder()
+        .model(options.model.as_deref())
+        .device(device)
+        .prior(options.prior)
+        .smoothing(Duration::from_secs_f64(smoothing))
+        .stills(source.pictures)
+        .delivery(source.delivery)
+        .everywhere(hiding);
+    if let Some(most) = options.max_faces.or(options.blur().then_some(MOST_FACES)) {
+        settings = settings.max_faces(most);
+    }
+    Ok(settings.open()?.stream(source.frames))
 }

@@ -4,11 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
+use lanet_live::analyser::MOST_FACES;
 use lanet_live::overlay::Style;
 use lanet_live::prior::Prior;
-
-/// As many faces as `--max-faces` allows.
-pub const MOST_FACES: u64 = 256;
 
 /// What goes in, what comes out, and how.
 #[derive(Debug, Default, Clone, Args)]
@@ -60,8 +58,8 @@ pub struct Options {
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// Read at most this many faces; those that are followed come first, then the surest [default: 16]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_FACES))]
-    pub max_faces: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = faces)]
+    pub max_faces: Option<usize>,
     /// Open no window
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub no_window: Option<bool>,
@@ -101,6 +99,11 @@ fn size(text: &str) -> Result<(u32, u32), String> {
     sides
         .filter(|&(w, h)| w > 0 && h > 0)
         .ok_or_else(|| "a width and a height such as 1280x720 is needed".into())
+}
+
+fn faces(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=MOST_FACES).contains(number));
+    number.ok_or_else(|| format!("a number from 1 to {MOST_FACES} is needed"))
 }
 
 /// What `--draw` may list.

@@ -50,7 +50,7 @@ pub fn lay_under(
         words.push(format!("--{key}={value}").into());
     }
     if let Err(error) = command.clone().try_get_matches_from(&words) {
-        return Err(wrong(crate::what_is_wrong(&error)));
+        return Err(wrong(super::what_is_wrong(&error)));
     }
     words.extend(arguments.iter().skip(1).cloned());
     Ok(words)
