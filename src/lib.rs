@@ -35,7 +35,7 @@
 //! | `cli` (default) | the program `lanet-live`; the library needs nothing of it |
 //! | `capture` (default) | cameras, video files and windows: `camera`, `video`, `window`, `receivers::drawing`, `receivers::view` |
 //! | `opencv` (default) | videos are written, without sound, also where the program ffmpeg is not installed |
-//! | `cuda`, `cudnn`, `metal` | networks on a GPU |
+//! | `cuda`, `cudnn` (with `cli`), `metal` | networks on a GPU |
 //!
 //! The modules below are in reading order, and a module uses only what is listed above it.
 
