@@ -160,7 +160,7 @@ impl Classifier {
         let name = model.unwrap_or(net::DEFAULT);
         let model = net::open(name, device)?;
         let calibration = calibration_of(name, &model.card)?.expecting(prior, model.card.learnt())?;
-        Ok(Self::new(LaNet::from_model(&model)?, calibration, smoothing, device))
+        Ok(Self::new(LaNet::expecting(&model, prior)?, calibration, smoothing, device))
     }
 
     /// A classifier of these parts. The probabilities of each person are smoothed with a time constant: after it a

@@ -15,7 +15,7 @@ use lanet_live::expression::{COUNT, Distribution, Expression};
 use lanet_live::face::align;
 use lanet_live::images;
 use lanet_live::metrics::{BINS, Bin, Confusion, calibration_error, reliability};
-use lanet_live::net::{self, LaNet};
+use lanet_live::net::{self, LaNet, Mix};
 use lanet_live::part::{self, Part};
 use lanet_live::prior::Prior;
 use lanet_live::reader::{UNSURE_CONFIDENCE, calibration_of};
@@ -82,10 +82,10 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
             return Err(Error::usage(format!("the model '{}' cannot be mixed by {mix}", options.model))
                 .advice("choose a model with two classifiers, and a --mix from 0 to 1"));
         }
-        model.card.mix = Some(mix);
+        model.card.mix = Some(Mix::Always(mix));
     }
     let learnt = model.card.learnt();
-    let net = LaNet::from_model(&model)?;
+    let net = LaNet::expecting(&model, options.prior)?;
     let data = Dataset::open(&options.data)?;
     tell_skipped(talk, &data.skipped, "of the table");
     check_targets(options, &data)?;

@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::expression::Expression;
 use crate::frame::Image;
 use crate::part::FolderPart;
-use crate::prior::Shares;
+use crate::prior::{Prior, Shares};
 
 /// What a model is, where it comes from and what may be done with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,9 +34,9 @@ pub struct Card {
     pub licence: String,
     /// SHA-256 of `weights.safetensors`, in hexadecimal.
     pub fingerprint: String,
-    /// How much the second classifier, `meant.*`, has to say where there is one: logits are (1 - mix) head + mix meant.
+    /// How much the second classifier, `meant.*`, has to say where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mix: Option<f32>,
+    pub mix: Option<Mix>,
     /// How much of `priors` is expected where nobody says what to expect: 1 (if it does not say) is natural, 0 balanced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prior: Option<f32>,
@@ -59,6 +59,34 @@ impl Card {
     pub fn learnt(&self) -> Option<Learnt> {
         Some(Learnt { shares: self.priors?, usual: self.prior.unwrap_or(1.0) })
     }
+
+    /// How much the second classifier has to say, from 0 to 1, where `prior` is expected, or else what is usual.
+    pub fn mix(&self, prior: Option<Prior>) -> Option<f32> {
+        let power = match prior {
+            Some(Prior::Learnt(power)) => power,
+            Some(Prior::Shares(_)) | None => self.prior.unwrap_or(1.0),
+        };
+        self.mix.map(|mix| match mix {
+            Mix::Always(mix) => mix,
+            Mix::ByPrior { natural, balanced } => balanced + power * (natural - balanced),
+        })
+    }
+}
+
+/// What a classifier of what is seen and another of what was meant say together: logits are (1 - mix) head + mix meant.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Mix {
+    /// The same mix whatever is expected.
+    Always(f32),
+    /// People who are filmed as they are, are best read by what taggers see; people who show an expression, by what was
+    /// meant. Between the two in a line.
+    ByPrior {
+        /// Where expressions are as frequent as in the data that the network learnt from.
+        natural: f32,
+        /// Where all expressions are equally frequent.
+        balanced: f32,
+    },
 }
 
 /// The input tensor of a network: (batch, 3, height, width), each value (pixel - mean) / std with pixels 0 to 255.
@@ -281,6 +309,23 @@ mod tests {
         };
         let tensor = Tensor::new(&[1f32, 2.0, 0.5], &Device::Cpu).unwrap();
         Model::new(card, HashMap::from([("w".into(), tensor)]))
+    }
+
+    #[test]
+    fn a_mix_is_one_number_or_goes_with_what_is_expected() {
+        let card = |mix: &str| {
+            let card = Card { prior: Some(0.5), ..model().card };
+            let text = format!("mix = {mix}\n{}", toml::to_string(&card).unwrap());
+            toml::from_str::<Card>(&text).unwrap()
+        };
+        let always = card("0.25");
+        assert_eq!(always.mix, Some(Mix::Always(0.25)));
+        assert_eq!(always.mix(Some(Prior::BALANCED)), Some(0.25));
+        let by_prior = card("{ natural = 0.25, balanced = 0.75 }");
+        let told = |prior| by_prior.mix(prior).unwrap();
+        assert_eq!([None, Some(Prior::NATURAL), Some(Prior::BALANCED)].map(told), [0.5, 0.25, 0.75]);
+        assert_eq!(toml::from_str::<Card>(&toml::to_string(&by_prior).unwrap()).unwrap(), by_prior);
+        assert_eq!(model().card.mix(None), None);
     }
 
     #[test]

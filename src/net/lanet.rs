@@ -9,6 +9,7 @@ use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Expression};
 use crate::frame::Image;
 use crate::kernels::{mean, one_by_one, together};
+use crate::prior::Prior;
 
 /// A layer whose output becomes features: its means over the cells of a grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,14 +43,22 @@ impl LaNet {
     /// # Errors
     /// A model of another network, or tensors that are missing or of another shape.
     pub fn from_model(model: &Model) -> Result<Self> {
+        Self::expecting(model, None)
+    }
+
+    /// As [`Self::from_model`], where `prior` is expected of the people who are read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn expecting(model: &Model, prior: Option<Prior>) -> Result<Self> {
         let card = &model.card;
         let backbone = card.network.strip_prefix("lanet-").and_then(|name| name.parse::<Backbone>().ok());
         if backbone.is_none() || card.classes != Expression::ALL {
             return Err(Error::new(format!("the model {} does not tell expressions", card.name))
                 .advice(format!("its card must say network = \"{}\" and the eight classes", Self::NETWORK)));
         }
-        Self::new(Trunk::from_model(model)?, |name| model.tensor_if_any(name).cloned(), card.input, card.mix)
-            .with_context(|| format!("the model {} is not as expected", card.name))
+        let tensor = |name: &str| model.tensor_if_any(name).cloned();
+        Self::new(Trunk::from_model(model)?, tensor, card.input, card.mix(prior)).with_context(|| format!("the model {} is not as expected", card.name))
     }
 
     /// Puts a backbone and the classifier among these tensors together, or the two that `mix` makes one of.

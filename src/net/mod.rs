@@ -14,7 +14,7 @@ use candle_core::Device;
 
 pub use backbone::Trunk;
 pub use blazeface::{BlazeFace, Range};
-pub use card::{Card, Channels, Input, Model};
+pub use card::{Card, Channels, Input, Mix, Model};
 pub use facemesh::FaceMesh;
 pub use lanet::LaNet;
 pub use plan::{Backbone, Plan};

@@ -43,7 +43,7 @@ use crate::calibration::{Calibration, Learnt};
 use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Expression};
 use crate::flow::Stream;
-use crate::net::{Card, LaNet, Model, Plan};
+use crate::net::{Card, LaNet, Mix, Model, Plan};
 use crate::reader::CALIBRATION;
 
 /// Faces that settle the weights that a run begins with.
@@ -277,7 +277,7 @@ impl Training {
             origin: about.origin.clone(),
             licence: "unknown".into(),
             fingerprint: String::new(),
-            mix: recipe.meant.map(|meant| meant.mix as f32),
+            mix: recipe.meant.map(|meant| Mix::Always(meant.mix as f32)),
             prior: None,
             priors: self.learnt().map(|learnt| learnt.shares),
             input: recipe.input(),
