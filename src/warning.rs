@@ -65,6 +65,11 @@ pub enum Warning {
         /// How many frames it lacks.
         missed: u64,
     },
+    /// A clip that was to be recorded was not, or not to its end.
+    NoClip {
+        /// What was in the way.
+        why: String,
+    },
     /// A picture of what the window shows could not be written.
     NoScreenshot {
         /// What was in the way.
@@ -107,6 +112,7 @@ impl fmt::Display for Warning {
                 if receiver.ends_with('s') { "lack" } else { "lacks" },
                 if *missed == 1 { "frame" } else { "frames" }
             ),
+            Self::NoClip { why } => write!(f, "a clip was not recorded: {why}"),
             Self::NoScreenshot { why } => write!(f, "no picture of the window was written: {why}"),
         }
     }

@@ -1,17 +1,23 @@
-//! Cameras: which there are, and their frames. The only place that knows nokhwa.
+//! Cameras: which there are, and their frames. The only place that knows nokhwa, and OpenCV beside it.
 //!
 //! A thread of its own takes pictures from the driver as they come and keeps only the newest, so that a slow
 //! reader sees the present. No wait is endless: a camera that stays silent is an error.
 
+mod by_nokhwa;
+mod by_opencv;
 mod jpeg;
 mod link;
 mod list;
 mod pixels;
 mod trouble;
+#[cfg(target_os = "linux")]
+mod virtual_camera;
 
 pub use jpeg::bgr_from_jpeg;
 pub use list::{Listed, Offer, list};
-pub use pixels::{bgr_from_bgr, bgr_from_grey, bgr_from_nv12, bgr_from_rgb, bgr_from_yuyv};
+pub use pixels::{bgr_from_bgr, bgr_from_grey, bgr_from_nv12, bgr_from_rgb, bgr_from_yuyv, yuyv_from_bgr};
+#[cfg(target_os = "linux")]
+pub use virtual_camera::VirtualCamera;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +41,18 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How often somebody who waits looks up.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What finds the way to a camera.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Capture {
+    /// nokhwa, and OpenCV for cameras that give nothing that way.
+    #[default]
+    Auto,
+    /// nokhwa alone: it asks a camera what it offers, and takes what fits best.
+    Nokhwa,
+    /// OpenCV alone.
+    OpenCv,
+}
+
 /// What is wanted of a camera. It gives what comes nearest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Wanted {
@@ -44,12 +62,14 @@ pub struct Wanted {
     pub rate: u32,
     /// How long to look for a camera that is gone or silent, once it has sent pictures.
     pub reconnect: Duration,
+    /// What finds the way to it.
+    pub capture: Capture,
 }
 
 impl Default for Wanted {
     /// Any usual size at 30 frames a second; ten seconds.
     fn default() -> Self {
-        Self { size: None, rate: 30, reconnect: Duration::from_secs(10) }
+        Self { size: None, rate: 30, reconnect: Duration::from_secs(10), capture: Capture::Auto }
     }
 }
 
@@ -167,6 +187,7 @@ impl Camera {
                 self.heard = Instant::now();
                 self.patience = SILENCE;
                 let time = shot.taken.duration_since(*self.began.get_or_insert(shot.taken));
+                self.signal.heard(time + shot.taken.elapsed());
                 let index = self.before + shot.index;
                 self.next = index + 1;
                 return Some(Ok(Frame { image, source: self.source.clone(), index, time }));
