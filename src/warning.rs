@@ -37,6 +37,13 @@ pub enum Warning {
         /// How many.
         count: u64,
     },
+    /// Some pictures of a camera were not whole, and were left out.
+    Torn {
+        /// What the camera calls itself.
+        camera: String,
+        /// How many.
+        count: u64,
+    },
     /// A live stream was ended by its sender.
     StreamEnded {
         /// The address.
@@ -93,6 +100,10 @@ impl fmt::Display for Warning {
             ),
             Self::Damaged { source, count } => {
                 write!(f, "'{}' is damaged: {count} of its frames are missing or not whole", source.display())
+            }
+            Self::Torn { camera, count } => {
+                let pictures = if *count == 1 { "picture that was" } else { "pictures that were" };
+                write!(f, "the camera '{camera}' sent {count} {pictures} not whole")
             }
             Self::StreamEnded { source, frames } => {
                 write!(f, "'{}' has ended after {frames} frames", source.display())

@@ -75,6 +75,7 @@ fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
         let until = stop.clone();
         let camera = Camera::open_as(camera, wanted)?.until(move || until.asked());
         return Ok(Source {
+            warnings: camera.warnings(),
             rate: Some(camera.info().rate),
             signal: camera.signal(),
             frames: Box::new(camera),
@@ -84,7 +85,6 @@ fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
             count: options.frames,
             begin: Duration::ZERO,
             files: Vec::new(),
-            warnings: Warnings::default(),
         });
     }
     let Some(input) = &options.input else {

@@ -111,8 +111,9 @@ impl Server {
         let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let failed = || format!("cannot serve at {name}");
         let unknown = || Error::new(failed()).advice("check the name");
-        let mut found = (host.as_str(), *port).to_socket_addrs().map_err(|cause| unknown().because(cause))?;
-        let address = found.next().ok_or_else(unknown)?;
+        let found = (host.as_str(), *port).to_socket_addrs().map_err(|cause| unknown().because(cause))?;
+        // Of two kinds the one that every client speaks.
+        let address = found.min_by_key(SocketAddr::is_ipv6).ok_or_else(unknown)?;
         let token = match settings.token.clone() {
             None if !address.ip().is_loopback() => Some(made_token()?),
             token => token,
