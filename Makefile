@@ -1,11 +1,12 @@
 # make demo   sets up, builds, and runs the program on a sample clip
 # make test   sets up, builds, and runs all checks and tests
+# make bench-live  measures the live view beside MediaPipe's Face Mesh (needs Xvfb)
 # make bench  compares the networks' and the program's speed with ONNX Runtime, LiteRT and MediaPipe
 
 PROGRAM = target/release/lanet-live
 CLIP = target/media/WolfgangLanger_Pexels.mp4
 
-.PHONY: demo test lint bench build setup media golden
+.PHONY: demo test lint bench bench-live build setup media golden
 
 demo: build media
 	@mkdir -p demo
@@ -25,6 +26,9 @@ lint: setup
 
 bench: build media
 	scripts/bench.sh
+
+bench-live: build media
+	scripts/bench_live.sh
 
 build: setup
 	cargo build --release --locked

@@ -25,6 +25,8 @@ pub struct Row {
     pub time: Duration,
     /// The face.
     pub face: Option<FaceRow>,
+    /// What somebody who looks on says that is seen. Such a row stands beside those of the reading.
+    pub mark: Option<Expression>,
 }
 
 /// One face in one frame.
@@ -138,7 +140,7 @@ const SHARE: &str = "0 to 1";
 
 /// All columns, in order.
 #[rustfmt::skip]
-pub static COLUMNS: [Column; 31] = [
+pub static COLUMNS: [Column; 32] = [
     column("source", "", Text, Key, |r| Some(Value::Text(&r.source)), "the file, address or camera that the frame came from"),
     column("frame", "", Integer, Key, |r| Some(Value::Integer(r.frame)), "the frame's number in its source, from 0"),
     column("time", "s", Real, Key, |r| real(r.time.as_secs_f64(), 6), "the frame's time stamp in its source"),
@@ -162,6 +164,7 @@ pub static COLUMNS: [Column; 31] = [
     column("p_fear", SHARE, Real, MapOf("probabilities", "fear"), |r| smoothed(r, Expression::Fear), "of fear"),
     column("p_contempt", SHARE, Real, MapOf("probabilities", "contempt"), |r| smoothed(r, Expression::Contempt), "of contempt"),
     column("unsure", "", Flag, IfTrue, |r| face(r).map(|f| Value::Flag(f.unsure)), "whether the face is too small, too turned or too little expressive to be relied on"),
+    column("mark", "", Text, Key, |r| r.mark.map(|mark| Value::Text(mark.name())), "what somebody who looked on marked, in a row of its own beside those of the frame"),
     column("raw_neutral", SHARE, Real, MapOf("raw_probabilities", "neutral"), |r| raw(r, Expression::Neutral), "the probability, in this frame alone, of neutral"),
     column("raw_happiness", SHARE, Real, MapOf("raw_probabilities", "happiness"), |r| raw(r, Expression::Happiness), "of happiness"),
     column("raw_surprise", SHARE, Real, MapOf("raw_probabilities", "surprise"), |r| raw(r, Expression::Surprise), "of surprise"),
@@ -276,13 +279,19 @@ pub(crate) mod tests {
             unsure: true,
             raw_probabilities: Some(Distribution([0.02, 0.86, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02])),
         };
-        Row { source: "a".into(), frame: 12, time: Duration::from_micros(500_500), face: Some(face) }
+        Row {
+            source: "a".into(),
+            frame: 12,
+            time: Duration::from_micros(500_500),
+            face: Some(face),
+            mark: Some(Expression::Anger),
+        }
     }
 
     #[test]
     fn every_expression_has_its_columns_in_order() {
         let named = |prefix: &str| Expression::ALL.map(|e| format!("{prefix}{}", e.name()));
-        let (p, raw) = (&COLUMNS[14..22], &COLUMNS[31 - 8..]);
+        let (p, raw) = (&COLUMNS[14..22], &COLUMNS[32 - 8..]);
         assert!(p.iter().map(|c| c.name).eq(named("p_")) && raw.iter().map(|c| c.name).eq(named("raw_")));
         for (n, column) in p.iter().chain(raw).enumerate() {
             let Place::MapOf(_, key) = column.place else { panic!("{}", column.name) };
@@ -316,7 +325,7 @@ pub(crate) mod tests {
     #[test]
     fn raw_probabilities_are_a_map_of_their_own() {
         let json = serde_json::to_string(&row()).unwrap();
-        let raw = r#","unsure":true,"raw_probabilities":{"neutral":0.02,"happiness":0.86,"#;
+        let raw = r#","unsure":true,"mark":"anger","raw_probabilities":{"neutral":0.02,"happiness":0.86,"#;
         assert!(json.starts_with(
             r#"{"v":1,"source":"a","frame":12,"time":0.5005,"track":1,"box":[10.0,20.0,100.0,120.5],"#
         ));

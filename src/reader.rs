@@ -58,7 +58,7 @@ impl Reading {
     /// probabilities before they are smoothed.
     pub fn rows(&self, raw: bool) -> Vec<Row> {
         let Frame { source, index, time, .. } = &self.frame;
-        let row = |face| Row { source: source.clone(), frame: *index, time: *time, face };
+        let row = |face| Row { source: source.clone(), frame: *index, time: *time, face, mark: None };
         if self.faces.is_empty() {
             vec![row(None)]
         } else {

@@ -170,12 +170,18 @@ mod tests {
     use super::*;
     use crate::columns::FaceRow;
     use crate::columns::tests::row as whole;
+    use crate::expression::Expression;
     use std::sync::{Arc, Mutex};
 
     fn row(unsure: bool) -> Row {
         let row = whole();
         let face = row.face.map(|face| FaceRow { unsure, raw_probabilities: None, ..face });
-        Row { source: "clip, 1.mp4".into(), face, ..row }
+        Row { source: "clip, 1.mp4".into(), face, mark: None, ..row }
+    }
+
+    /// What somebody marked in the frame of [`row`].
+    fn marked() -> Row {
+        Row { mark: Some(Expression::Anger), ..row(true) }
     }
 
     fn empty() -> Row {
@@ -206,22 +212,22 @@ mod tests {
 
     #[test]
     fn json_lines() {
-        let lines = written(Format::JsonLines, &[row(false), empty(), row(true)]);
+        let lines = written(Format::JsonLines, &[row(false), empty(), marked()]);
         insta::assert_snapshot!(lines, @r#"
         {"v":1,"source":"clip, 1.mp4","frame":12,"time":0.5005,"track":1,"box":[10.0,20.0,100.0,120.5],"score":0.98,"pose":{"yaw":-3.3,"pitch":0.0,"roll":12.0},"expression":"happiness","confidence":0.93,"probabilities":{"neutral":0.01,"happiness":0.93,"surprise":0.01,"sadness":0.01,"anger":0.01,"disgust":0.01,"fear":0.01,"contempt":0.01}}
         {"v":1,"source":"clip, 1.mp4","frame":13,"time":0.5005,"track":null}
-        {"v":1,"source":"clip, 1.mp4","frame":12,"time":0.5005,"track":1,"box":[10.0,20.0,100.0,120.5],"score":0.98,"pose":{"yaw":-3.3,"pitch":0.0,"roll":12.0},"expression":"happiness","confidence":0.93,"probabilities":{"neutral":0.01,"happiness":0.93,"surprise":0.01,"sadness":0.01,"anger":0.01,"disgust":0.01,"fear":0.01,"contempt":0.01},"unsure":true}
+        {"v":1,"source":"clip, 1.mp4","frame":12,"time":0.5005,"track":1,"box":[10.0,20.0,100.0,120.5],"score":0.98,"pose":{"yaw":-3.3,"pitch":0.0,"roll":12.0},"expression":"happiness","confidence":0.93,"probabilities":{"neutral":0.01,"happiness":0.93,"surprise":0.01,"sadness":0.01,"anger":0.01,"disgust":0.01,"fear":0.01,"contempt":0.01},"unsure":true,"mark":"anger"}
         "#);
     }
 
     #[test]
     fn csv_has_the_same_columns() {
-        let lines = written(Format::Csv, &[row(false), empty(), row(true)]);
+        let lines = written(Format::Csv, &[row(false), empty(), marked()]);
         insta::assert_snapshot!(lines, @r#"
-        source,frame,time,track,box_x,box_y,box_w,box_h,score,yaw,pitch,roll,expression,confidence,p_neutral,p_happiness,p_surprise,p_sadness,p_anger,p_disgust,p_fear,p_contempt,unsure
-        "clip, 1.mp4",12,0.5005,1,10,20,100,120.5,0.98,-3.3,0,12,happiness,0.93,0.01,0.93,0.01,0.01,0.01,0.01,0.01,0.01,false
-        "clip, 1.mp4",13,0.5005,,,,,,,,,,,,,,,,,,,,
-        "clip, 1.mp4",12,0.5005,1,10,20,100,120.5,0.98,-3.3,0,12,happiness,0.93,0.01,0.93,0.01,0.01,0.01,0.01,0.01,0.01,true
+        source,frame,time,track,box_x,box_y,box_w,box_h,score,yaw,pitch,roll,expression,confidence,p_neutral,p_happiness,p_surprise,p_sadness,p_anger,p_disgust,p_fear,p_contempt,unsure,mark
+        "clip, 1.mp4",12,0.5005,1,10,20,100,120.5,0.98,-3.3,0,12,happiness,0.93,0.01,0.93,0.01,0.01,0.01,0.01,0.01,0.01,false,
+        "clip, 1.mp4",13,0.5005,,,,,,,,,,,,,,,,,,,,,
+        "clip, 1.mp4",12,0.5005,1,10,20,100,120.5,0.98,-3.3,0,12,happiness,0.93,0.01,0.93,0.01,0.01,0.01,0.01,0.01,0.01,true,anger
         "#);
     }
 

@@ -37,6 +37,13 @@ pub enum Warning {
         /// How many.
         count: u64,
     },
+    /// Some pictures of a camera were not whole, and were left out.
+    Torn {
+        /// What the camera calls itself.
+        camera: String,
+        /// How many.
+        count: u64,
+    },
     /// A live stream was ended by its sender.
     StreamEnded {
         /// The address.
@@ -65,6 +72,11 @@ pub enum Warning {
         /// How many frames it lacks.
         missed: u64,
     },
+    /// A clip that was to be recorded was not, or not to its end.
+    NoClip {
+        /// What was in the way.
+        why: String,
+    },
     /// A picture of what the window shows could not be written.
     NoScreenshot {
         /// What was in the way.
@@ -89,6 +101,10 @@ impl fmt::Display for Warning {
             Self::Damaged { source, count } => {
                 write!(f, "'{}' is damaged: {count} of its frames are missing or not whole", source.display())
             }
+            Self::Torn { camera, count } => {
+                let pictures = if *count == 1 { "picture that was" } else { "pictures that were" };
+                write!(f, "the camera '{camera}' sent {count} {pictures} not whole")
+            }
             Self::StreamEnded { source, frames } => {
                 write!(f, "'{}' has ended after {frames} frames", source.display())
             }
@@ -107,6 +123,7 @@ impl fmt::Display for Warning {
                 if receiver.ends_with('s') { "lack" } else { "lacks" },
                 if *missed == 1 { "frame" } else { "frames" }
             ),
+            Self::NoClip { why } => write!(f, "a clip was not recorded: {why}"),
             Self::NoScreenshot { why } => write!(f, "no picture of the window was written: {why}"),
         }
     }

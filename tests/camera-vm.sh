@@ -40,6 +40,49 @@ CAMVM_PULL_S=${CAMVM_PULL_S:-40} "$vm/run" "$video" "$out" -- \
 check 1 || fail "unplugged: what was recorded is not kept"
 [ "$(grep -c "the camera 'camera-vm'" "$out/stderr")" -eq 1 ] || fail "unplugged: not one clear line"
 
+echo "== by OpenCV"; rm -f "$out"/*.jsonl
+"$vm/run" "$video" "$out" -- \
+  "$program" --camera 0 --capture opencv --no-window --frames 10 --results /mnt/results.jsonl || fail "opencv: exit code $?"
+check 10 || fail "opencv: wrong results"
+
+# Inside, the player that `run` started is ended after 10 frames, and another one plays in another size.
+echo "== pulled, and back again in another size"; rm -f "$out"/*.jsonl
+ffmpeg -nostdin -v error -y -i "$video" -frames:v 40 -vf scale=320:180 -pix_fmt yuyv422 -f rawvideo "$out/small"
+cat > "$out/pulled.sh" <<'SCRIPT'
+"$1" --camera 0 --no-window --reconnect 300 --frames 20 --results - > /mnt/results.jsonl &
+program=$!
+until [ "$(wc -l < /mnt/results.jsonl)" -ge 10 ]; do sleep 1; done
+kill "$(pgrep -x .feed)"
+sleep 15
+wc -l < /mnt/results.jsonl > /mnt/before
+cp /mnt/.feed /tmp/feed-small
+/tmp/feed-small /dev/video0 /mnt/small YUYV 320 180 5 &
+wait $program
+SCRIPT
+"$vm/run" "$video" "$out" -- bash /mnt/pulled.sh "$program" || fail "pulled and back: exit code $?"
+check 20 || fail "pulled and back: wrong results"
+[ "$(cat "$out/before")" -lt 20 ] || fail "pulled and back: it was not pulled"
+
+echo "== a virtual camera is fed"
+cat > "$out/fed.sh" <<'SCRIPT'
+kill "$(pgrep -x .feed)"
+sleep 2
+"$1" --input "$2" --output /dev/video0 &
+program=$!
+sleep 60
+timeout 300 ffmpeg -nostdin -v error -y -f v4l2 -i /dev/video0 -frames:v 2 -f rawvideo -pix_fmt bgr24 /mnt/seen
+kill -INT $program
+wait $program
+[ $? -eq 130 ]
+SCRIPT
+"$vm/run" "$video" "$out" -- bash /mnt/fed.sh "$program" "$video" || fail "virtual camera: exit code $?"
+python3 - "$out/seen" <<'PYTHON' || fail "virtual camera: no picture is seen"
+import sys
+seen = open(sys.argv[1], "rb").read()
+assert len(set(seen)) > 50, f"{len(seen)} bytes, {len(set(seen))} of them different"
+print(f"{len(seen)} bytes of pictures")
+PYTHON
+
 echo "== no such camera"
 code=0
 "$vm/run" "$video" "$out" -- "$program" --camera 7 --no-window --results /mnt/none.jsonl || code=$?

@@ -31,7 +31,8 @@ pub fn lanet_live(folder: &Scratch, arguments: &str) -> Output {
     command(folder).args(arguments.split_whitespace()).output().unwrap()
 }
 
-fn command(folder: &Scratch) -> Command {
+/// The program in a folder, without a display.
+pub fn command(folder: &Scratch) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lanet-live"));
     command
         .current_dir(folder.path(""))

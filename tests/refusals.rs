@@ -144,6 +144,8 @@ mod capture {
             Warning::WithoutSound { output: "b.mp4".into(), why: "it is lost".to_owned() },
             Warning::TooSlow { receiver: "results", missed: 1 },
             Warning::TooSlow { receiver: "output", missed: 17 },
+            Warning::NoClip { why: "the disk is full".to_owned() },
+            Warning::Torn { camera: "cam".to_owned(), count: 1 },
             Warning::NoScreenshot { why: "the disk is full".to_owned() },
         ];
         let lines = warnings.map(|warning| warning.to_string()).join("\n");
@@ -155,6 +157,8 @@ mod capture {
         'b.mp4' has no sound: it is lost
         the results could not keep up with the camera and lack 1 frame
         the output could not keep up with the camera and lacks 17 frames
+        a clip was not recorded: the disk is full
+        the camera 'cam' sent 1 picture that was not whole
         no picture of the window was written: the disk is full
         ");
     }

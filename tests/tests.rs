@@ -17,4 +17,6 @@ mod program;
 mod refusals;
 mod results;
 #[cfg(feature = "capture")]
+mod serve;
+#[cfg(feature = "capture")]
 mod video;

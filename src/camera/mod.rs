@@ -1,17 +1,23 @@
-//! Cameras: which there are, and their frames. The only place that knows nokhwa.
+//! Cameras: which there are, and their frames. The only place that knows nokhwa, and OpenCV beside it.
 //!
 //! A thread of its own takes pictures from the driver as they come and keeps only the newest, so that a slow
 //! reader sees the present. No wait is endless: a camera that stays silent is an error.
 
+mod by_nokhwa;
+mod by_opencv;
 mod jpeg;
 mod link;
 mod list;
 mod pixels;
 mod trouble;
+#[cfg(target_os = "linux")]
+mod virtual_camera;
 
 pub use jpeg::bgr_from_jpeg;
 pub use list::{Listed, Offer, list};
-pub use pixels::{bgr_from_bgr, bgr_from_grey, bgr_from_nv12, bgr_from_rgb, bgr_from_yuyv};
+pub use pixels::{bgr_from_bgr, bgr_from_grey, bgr_from_nv12, bgr_from_rgb, bgr_from_yuyv, yuyv_from_bgr};
+#[cfg(target_os = "linux")]
+pub use virtual_camera::VirtualCamera;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +31,7 @@ use self::trouble::{Trouble, missing, silent};
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::signal::Signal;
+use crate::warning::{Warning, Warnings};
 
 /// How long a camera may take to open, and then to send its first picture.
 const WARM_UP: Duration = Duration::from_secs(10);
@@ -35,6 +42,18 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How often somebody who waits looks up.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What finds the way to a camera.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Capture {
+    /// nokhwa, and OpenCV for cameras that give nothing that way.
+    #[default]
+    Auto,
+    /// nokhwa alone: it asks a camera what it offers, and takes what fits best.
+    Nokhwa,
+    /// OpenCV alone.
+    OpenCv,
+}
+
 /// What is wanted of a camera. It gives what comes nearest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Wanted {
@@ -44,12 +63,14 @@ pub struct Wanted {
     pub rate: u32,
     /// How long to look for a camera that is gone or silent, once it has sent pictures.
     pub reconnect: Duration,
+    /// What finds the way to it.
+    pub capture: Capture,
 }
 
 impl Default for Wanted {
     /// Any usual size at 30 frames a second; ten seconds.
     fn default() -> Self {
-        Self { size: None, rate: 30, reconnect: Duration::from_secs(10) }
+        Self { size: None, rate: 30, reconnect: Duration::from_secs(10), capture: Capture::Auto }
     }
 }
 
@@ -100,7 +121,23 @@ pub struct Camera {
     /// When the last good picture came.
     heard: Instant,
     patience: Duration,
+    torn: Torn,
     ended: bool,
+}
+
+/// Counts shots that are not whole, and tells of them when the camera is dropped.
+struct Torn {
+    source: Arc<str>,
+    count: u64,
+    warnings: Warnings,
+}
+
+impl Drop for Torn {
+    fn drop(&mut self) {
+        if self.count > 0 {
+            self.warnings.add(Warning::Torn { camera: self.source.to_string(), count: self.count });
+        }
+    }
 }
 
 impl Camera {
@@ -120,10 +157,12 @@ impl Camera {
     pub fn open_as(which: &str, wanted: Wanted) -> Result<Self> {
         ask_for_permission()?;
         let link = Link::open(which, wanted, WARM_UP)?;
+        let source: Arc<str> = link.info.name.as_str().into();
         Ok(Self {
             which: which.to_owned(),
             wanted,
-            source: link.info.name.as_str().into(),
+            torn: Torn { source: source.clone(), count: 0, warnings: Warnings::default() },
+            source,
             link,
             signal: Signal::default(),
             unwanted: Box::new(|| false),
@@ -146,7 +185,12 @@ impl Camera {
         &self.link.info
     }
 
-    /// Whether it is lost at the moment.
+    /// What was left out is told here when the camera is dropped.
+    pub fn warnings(&self) -> Warnings {
+        self.torn.warnings.clone()
+    }
+
+    /// Whether it is lost at the moment, and how old its frames are.
     pub fn signal(&self) -> Signal {
         self.signal.clone()
     }
@@ -163,14 +207,17 @@ impl Camera {
                 Err(RecvTimeoutError::Timeout) => return Some(Err(silent(&self.source, self.patience))),
                 Err(RecvTimeoutError::Disconnected) => return Some(Err(Trouble::Gone.told(&self.source))),
             };
-            if let Ok(image) = shot.picture() {
-                self.heard = Instant::now();
-                self.patience = SILENCE;
-                let time = shot.taken.duration_since(*self.began.get_or_insert(shot.taken));
-                let index = self.before + shot.index;
-                self.next = index + 1;
-                return Some(Ok(Frame { image, source: self.source.clone(), index, time }));
-            }
+            let Ok(image) = shot.picture() else {
+                self.torn.count += 1;
+                continue;
+            };
+            self.heard = Instant::now();
+            self.patience = SILENCE;
+            let time = shot.taken.duration_since(*self.began.get_or_insert(shot.taken));
+            self.signal.heard(time + shot.taken.elapsed());
+            let index = self.before + shot.index;
+            self.next = index + 1;
+            return Some(Ok(Frame { image, source: self.source.clone(), index, time }));
         }
         None
     }
@@ -240,5 +287,19 @@ mod tests {
             assert!(line.contains("camera '") && line.contains("; ") && !line.contains('\n'), "{line}");
         }
         assert!(Camera::open("97").is_err());
+        for capture in [Capture::Auto, Capture::Nokhwa, Capture::OpenCv] {
+            let wanted = Wanted { capture, reconnect: Duration::ZERO, ..Wanted::default() };
+            let line = Camera::open_as("97", wanted).err().unwrap().line();
+            assert!(line.contains("camera '97'") && line.contains("; "), "{capture:?}: {line}");
+        }
+    }
+
+    #[test]
+    fn shots_that_are_not_whole_are_counted() {
+        let warnings = Warnings::default();
+        drop(Torn { source: "cam".into(), count: 0, warnings: warnings.clone() });
+        assert!(warnings.take().is_empty());
+        drop(Torn { source: "cam".into(), count: 3, warnings: warnings.clone() });
+        assert_eq!(warnings.take(), [Warning::Torn { camera: "cam".into(), count: 3 }]);
     }
 }

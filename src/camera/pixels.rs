@@ -34,6 +34,29 @@ pub fn bgr_from_yuyv(width: usize, height: usize, bytes: &[u8]) -> Result<Image>
     Image::new(width, height, pixels)
 }
 
+/// The same way back; an odd row gets its last pixel twice.
+pub fn yuyv_from_bgr(image: &Image) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(image.width().next_multiple_of(2) * image.height() * 2);
+    let yuv = |[b, g, r]: [u8; 3]| {
+        let (b, g, r) = (i32::from(b), i32::from(g), i32::from(r));
+        let part = |sum: i32, least: i32| ((sum + 128) >> 8) + least;
+        (
+            part(66 * r + 129 * g + 25 * b, 16),
+            part(112 * b - 38 * r - 74 * g, 128),
+            part(112 * r - 94 * g - 18 * b, 128),
+        )
+    };
+    for y in 0..image.height() {
+        let (pixels, _) = image.row(y).as_chunks::<3>();
+        for pair in pixels.chunks(2) {
+            let (first, second) = (yuv(pair[0]), yuv(pair[pair.len() - 1]));
+            let mean = |a: i32, b: i32| ((a + b + 1) / 2) as u8;
+            bytes.extend([first.0 as u8, mean(first.1, second.1), second.0 as u8, mean(first.2, second.2)]);
+        }
+    }
+    bytes
+}
+
 /// All Y, then U and V by turns for every two by two pixels.
 ///
 /// # Errors
@@ -143,5 +166,17 @@ mod tests {
     fn too_few_bytes_are_an_error() {
         let read = [bgr_from_yuyv, bgr_from_nv12, bgr_from_grey, bgr_from_rgb, bgr_from_bgr];
         assert!(read.iter().all(|read| read(4, 4, &[0; 15]).is_err() && read(0, 0, &[]).is_ok()));
+    }
+
+    #[test]
+    fn colours_go_to_yuyv_and_back() {
+        let colours = [[0, 0, 0], [255, 255, 255], [200, 40, 90], [10, 250, 128], [0, 0, 255]];
+        for colour in colours {
+            let image = Image::filled(3, 2, colour);
+            let bytes = yuyv_from_bgr(&image);
+            assert_eq!(bytes.len(), 4 * 2 * 2);
+            let back = bgr_from_yuyv(4, 2, &bytes).unwrap().bgr(2, 1);
+            assert!(back.iter().zip(colour).all(|(&a, b)| a.abs_diff(b) <= 4), "{colour:?} {back:?}");
+        }
     }
 }

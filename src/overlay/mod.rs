@@ -40,6 +40,12 @@ pub struct Style {
     pub mirror: bool,
 }
 
+impl Style {
+    /// Nothing but hidden faces.
+    pub const HIDING: Self =
+        Self { boxes: false, bars: false, strip: false, mesh: false, pose: false, blur: true, mirror: false };
+}
+
 impl Default for Style {
     fn default() -> Self {
         Self { boxes: true, bars: true, strip: true, mesh: false, pose: false, blur: false, mirror: false }

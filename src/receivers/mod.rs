@@ -1,4 +1,4 @@
-//! Whoever takes readings: files, data, a window. Each works on a thread of its own and has what it wants of them,
+//! Whoever takes readings: files, data, a window, a page. Each works on a thread of its own and has what it wants of them,
 //! every one or the newest, however slow or broken the others are.
 //!
 //! A [`Receiver`] takes one reading after another and finishes. [`FanOut`] shares the readings of a stream among any
@@ -7,7 +7,15 @@
 #[cfg(feature = "capture")]
 pub mod drawing;
 mod fan_out;
+#[cfg(all(feature = "capture", target_os = "linux"))]
+pub mod feed;
+#[cfg(feature = "capture")]
+mod pace;
+#[cfg(feature = "capture")]
+pub mod recording;
 pub mod results;
+#[cfg(feature = "capture")]
+pub mod serve;
 pub mod timeline;
 #[cfg(feature = "capture")]
 pub mod view;

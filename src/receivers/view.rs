@@ -1,16 +1,22 @@
 //! The window: what is seen, with keys to change how. It stays on the main thread and takes its readings there.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::pace::Playing;
+use super::recording;
+use super::results::Marks;
 use super::{Next, Queue};
+use crate::columns::Row;
 use crate::error::Result;
+use crate::expression::Expression;
 use crate::flow::Meter;
 use crate::images;
 use crate::overlay::{Hud, Mark, Overlay, Style};
 use crate::reader::Reading;
+use crate::signal::Signal;
 use crate::warning::{Warning, Warnings};
 use crate::window::{HELP, Key, Window};
 
@@ -33,6 +39,20 @@ pub enum Pace {
     Pictures,
 }
 
+/// How long it is said that something was marked.
+const SAID: Duration = Duration::from_millis(1500);
+
+/// What else a view has to do with.
+#[derive(Debug, Clone, Default)]
+pub struct Strings {
+    /// The source, if it is live.
+    pub signal: Signal,
+    /// Clips that are recorded by a key.
+    pub recording: recording::Wanted,
+    /// Where marks go besides.
+    pub marks: Option<Marks>,
+}
+
 /// A window and how it shows readings.
 pub struct View {
     window: Window,
@@ -46,22 +66,17 @@ pub struct View {
     /// When the last frame came into the window.
     before: Option<Instant>,
     silent: bool,
+    strings: Strings,
+    /// What was marked, and when.
+    marked: Option<(Instant, String)>,
+    /// When the first frame was shown.
+    first: Arc<OnceLock<Instant>>,
     /// Mean seconds between frames.
     interval: f64,
     meter: Arc<Meter>,
+    /// From the moment that a frame was taken until it was shown.
+    age: Arc<Meter>,
     warnings: Warnings,
-}
-
-/// When the first frame since the last pause was shown, and its time.
-#[derive(Debug, Default)]
-struct Playing(Option<(Instant, Duration)>);
-
-impl Playing {
-    /// When the frame of this time is due: no sooner than it was filmed. The first one is due now.
-    fn due(&mut self, now: Instant, time: Duration) -> Instant {
-        let (start, first) = *self.0.get_or_insert((now, time));
-        start + time.saturating_sub(first)
-    }
 }
 
 /// What keys change.
@@ -72,6 +87,7 @@ struct Look {
     help: bool,
     /// Whether faces are hidden, for those who look for them: whoever hides faces wants all of them found.
     hiding: Arc<AtomicBool>,
+    recording: Arc<AtomicBool>,
 }
 
 /// What else a key asks for.
@@ -80,6 +96,7 @@ enum Wish {
     Close,
     Screenshot,
     Redraw,
+    Mark(Expression),
 }
 
 impl Look {
@@ -93,6 +110,8 @@ impl Look {
             Key::Pose => self.style.pose = !self.style.pose,
             Key::Strip => self.style.strip = !self.style.strip,
             Key::Help => self.help = !self.help,
+            Key::Record => drop(self.recording.fetch_not(Ordering::Relaxed)),
+            Key::Mark(expression) => return Wish::Mark(expression),
             Key::Blur => {
                 self.style.blur = !self.style.blur;
                 self.hiding.store(self.style.blur, Ordering::Relaxed);
@@ -103,10 +122,11 @@ impl Look {
 }
 
 impl View {
-    /// Shows readings in a window. `hiding` is set while its user hides faces by a key.
-    pub fn new(window: Window, style: Style, pace: Pace, hiding: Arc<AtomicBool>) -> Self {
-        let look = Look { style, paused: false, help: false, hiding };
-        let (meter, warnings) = (Arc::new(Meter::new("view")), Warnings::default());
+    /// Shows readings in a window, and pulls `strings` by its keys.
+    pub fn new(window: Window, style: Style, pace: Pace, strings: Strings) -> Self {
+        let recording::Wanted { on, hiding, .. } = strings.recording.clone();
+        let look = Look { style, paused: false, help: false, hiding, recording: on };
+        let meter = |name| Arc::new(Meter::new(name));
         Self {
             window,
             overlay: Overlay::default(),
@@ -117,15 +137,24 @@ impl View {
             playing: Playing::default(),
             before: None,
             silent: false,
+            strings,
+            marked: None,
+            first: Arc::default(),
             interval: 0.0,
-            meter,
-            warnings,
+            meter: meter("view"),
+            age: meter("age"),
+            warnings: Warnings::default(),
         }
     }
 
-    /// How long it takes to draw and to show a reading.
-    pub fn meter(&self) -> Arc<Meter> {
-        self.meter.clone()
+    /// How long it takes to draw and to show a reading; and how old what is shown is by then.
+    pub fn meters(&self) -> [Arc<Meter>; 2] {
+        [self.meter.clone(), self.age.clone()]
+    }
+
+    /// When the first frame was shown.
+    pub fn first(&self) -> Arc<OnceLock<Instant>> {
+        self.first.clone()
     }
 
     /// What could not be done as asked.
@@ -155,6 +184,7 @@ impl View {
                 Wish::Close => break,
                 Wish::Redraw => self.draw()?,
                 Wish::Screenshot => self.screenshot(),
+                Wish::Mark(expression) => self.mark(expression)?,
             }
             if self.look.paused {
                 self.playing = Playing::default();
@@ -176,7 +206,8 @@ impl View {
 
     /// Says so once when a live source falls silent.
     fn listen(&mut self) -> Result<()> {
-        let silent = self.pace == Pace::Live && self.before.is_some_and(|before| before.elapsed() > SILENCE);
+        let is_silent = || self.before.is_some_and(|before| before.elapsed() > SILENCE);
+        let silent = self.pace == Pace::Live && (self.strings.signal.is_lost() || is_silent());
         if silent == self.silent {
             return Ok(());
         }
@@ -194,7 +225,34 @@ impl View {
         self.silent = false;
         self.shown = Some(reading);
         let meter = self.meter.clone();
-        meter.time(|| self.draw())
+        meter.time(|| self.draw())?;
+        self.first.get_or_init(Instant::now);
+        if let Some(age) = self.age_of_the_shown() {
+            self.age.note(age);
+        }
+        Ok(())
+    }
+
+    fn age_of_the_shown(&self) -> Option<Duration> {
+        let shown = self.shown.as_ref().filter(|_| self.pace == Pace::Live)?;
+        self.strings.signal.age(shown.frame.time)
+    }
+
+    /// What is shown goes into the results once more, with what its viewer says of it.
+    fn mark(&mut self, expression: Expression) -> Result<()> {
+        let Some(reading) = &self.shown else { return Ok(()) };
+        let is_recording = self.look.recording.load(Ordering::Relaxed);
+        let taken =
+            [Some(&self.strings.recording.marks).filter(|_| is_recording), self.strings.marks.as_ref()];
+        for marks in taken.into_iter().flatten() {
+            marks.add(reading.rows(false).into_iter().map(|row| Row { mark: Some(expression), ..row }));
+        }
+        let text = match taken {
+            [None, None] => "nowhere to mark: r records, --results writes".to_owned(),
+            _ => format!("marked: {expression}"),
+        };
+        self.marked = Some((Instant::now(), text));
+        self.draw()
     }
 
     fn draw(&mut self) -> Result<()> {
@@ -205,11 +263,18 @@ impl View {
             (true, _) => (Some(Mark::Paused), time_of(reading)),
             (false, Pace::Live) if self.silent => (Some(Mark::Reconnecting), time_of(reading)),
             (false, Pace::Live) => {
-                (Some(Mark::Live), format!("{:.0} frames/s", 1.0 / self.interval.max(1e-3)))
+                let rate = format!("{:.0} frames/s", 1.0 / self.interval.max(1e-3));
+                let age = self.age_of_the_shown().map(|age| format!("  {} ms", age.as_millis()));
+                (Some(Mark::Live), rate + &age.unwrap_or_default())
             }
             (false, _) => (None, time_of(reading)),
         };
-        let hud = Hud { marks: mark.as_slice(), text: &text, help: if help { &HELP } else { &[] } };
+        let is_recording = self.pace != Pace::Pictures && self.look.recording.load(Ordering::Relaxed);
+        let recording = is_recording.then_some(Mark::Recording);
+        let marks: Vec<_> = mark.into_iter().chain(recording).collect();
+        let said = self.marked.as_ref().filter(|(when, _)| when.elapsed() < SAID).map(|(_, text)| text);
+        let text = said.unwrap_or(&text);
+        let hud = Hud { marks: &marks, text, help: if help { &HELP } else { &[] } };
         self.window.show(self.overlay.draw(reading, style, &hud))
     }
 
@@ -245,7 +310,9 @@ mod tests {
     #[test]
     fn whoever_hides_faces_by_a_key_wants_all_of_them_found() {
         let hiding = Arc::new(AtomicBool::new(false));
-        let mut look = Look { style: Style::default(), paused: false, help: false, hiding: hiding.clone() };
+        let recording = Arc::default();
+        let mut look =
+            Look { style: Style::default(), paused: false, help: false, hiding: hiding.clone(), recording };
         for wanted in [true, false] {
             assert_eq!(look.press(Key::Blur), Wish::Redraw);
             assert_eq!((look.style.blur, hiding.load(Ordering::Relaxed)), (wanted, wanted));
@@ -254,17 +321,8 @@ mod tests {
         look.press(Key::Pause);
         look.press(Key::Help);
         assert!(look.paused && look.help);
-    }
-
-    #[test]
-    fn a_file_plays_no_faster_than_it_was_filmed() {
-        let (mut playing, start) = (Playing::default(), Instant::now());
-        let at = Duration::from_secs;
-        assert_eq!(playing.due(start, at(100)), start);
-        // Later it is due at the same moment, however far the frames are apart.
-        assert_eq!(playing.due(start + at(3), at(105)), start + at(5));
-        // After a pause it goes on from there.
-        playing = Playing::default();
-        assert_eq!(playing.due(start + at(60), at(105)), start + at(60));
+        look.press(Key::Record);
+        assert!(look.recording.load(Ordering::Relaxed));
+        assert_eq!(look.press(Key::Mark(Expression::Fear)), Wish::Mark(Expression::Fear));
     }
 }

@@ -44,7 +44,9 @@ impl Live {
         let now = now - *self.began.get_or_insert(now);
         let said = said.unwrap_or(now);
         let (first, since) = *self.connected.get_or_insert((said, now));
-        said.saturating_sub(first) + since
+        let time = said.saturating_sub(first) + since;
+        self.signal.heard(time);
+        time
     }
 
     /// Connects anew, as often as the time for it allows.

@@ -3,6 +3,8 @@
 use winit::event::{ElementState, KeyEvent};
 use winit::keyboard::{Key as Pressed, KeyCode, NamedKey, PhysicalKey};
 
+use crate::expression::Expression;
+
 /// What a key stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
@@ -22,14 +24,20 @@ pub enum Key {
     Pose,
     /// `t`
     Strip,
+    /// `r`
+    Record,
+    /// `1` to `8`
+    Mark(Expression),
     /// `h`
     Help,
 }
 
 /// The keys and what they do.
-pub const HELP: [(&str, &str); 9] = [
+pub const HELP: [(&str, &str); 11] = [
     ("Space", "pause"),
     ("s", "take a picture"),
+    ("r", "record a clip"),
+    ("1 - 8", "mark: neutral ... contempt"),
     ("m", "mirror"),
     ("l", "face mesh"),
     ("p", "head pose"),
@@ -40,7 +48,7 @@ pub const HELP: [(&str, &str); 9] = [
 ];
 
 /// What is written on keys, where they lie on a keyboard whose letters are others, and what they stand for.
-const KEYS: [(&str, KeyCode, Key); 8] = [
+const KEYS: [(&str, KeyCode, Key); 17] = [
     ("q", KeyCode::KeyQ, Key::Quit),
     ("s", KeyCode::KeyS, Key::Screenshot),
     ("m", KeyCode::KeyM, Key::Mirror),
@@ -49,6 +57,15 @@ const KEYS: [(&str, KeyCode, Key); 8] = [
     ("t", KeyCode::KeyT, Key::Strip),
     ("b", KeyCode::KeyB, Key::Blur),
     ("h", KeyCode::KeyH, Key::Help),
+    ("r", KeyCode::KeyR, Key::Record),
+    ("1", KeyCode::Digit1, Key::Mark(Expression::Neutral)),
+    ("2", KeyCode::Digit2, Key::Mark(Expression::Happiness)),
+    ("3", KeyCode::Digit3, Key::Mark(Expression::Surprise)),
+    ("4", KeyCode::Digit4, Key::Mark(Expression::Sadness)),
+    ("5", KeyCode::Digit5, Key::Mark(Expression::Anger)),
+    ("6", KeyCode::Digit6, Key::Mark(Expression::Disgust)),
+    ("7", KeyCode::Digit7, Key::Mark(Expression::Fear)),
+    ("8", KeyCode::Digit8, Key::Mark(Expression::Contempt)),
 ];
 
 /// A key that goes down; that it is held down says nothing new.
@@ -65,8 +82,9 @@ fn key_named(logical: &Pressed, physical: PhysicalKey) -> Option<Key> {
         Pressed::Named(NamedKey::Space) => Some(Key::Pause),
         Pressed::Character(text) => {
             let written = |&&(name, code, _): &&(&str, KeyCode, Key)| {
-                // Where no Latin letters are written, the place decides.
-                if text.is_ascii() {
+                // Where no Latin letters are written, the place decides; also for digits, which need Shift on some
+                // keyboards.
+                if text.chars().all(|c| c.is_ascii_alphanumeric()) {
                     text.eq_ignore_ascii_case(name)
                 } else {
                     physical == PhysicalKey::Code(code)
@@ -88,6 +106,9 @@ mod tests {
         assert_eq!(pressed("Q", KeyCode::KeyA), Some(Key::Quit), "a French keyboard");
         assert_eq!(pressed("\u{439}", KeyCode::KeyQ), Some(Key::Quit), "a Russian keyboard");
         assert_eq!(pressed("x", KeyCode::KeyX), None);
+        let anger = Some(Key::Mark(Expression::Anger));
+        assert_eq!(pressed("5", KeyCode::Numpad5), anger);
+        assert_eq!(pressed("(", KeyCode::Digit5), anger, "a French keyboard without Shift");
         let named = |name| key_named(&Pressed::Named(name), PhysicalKey::Code(KeyCode::KeyQ));
         assert_eq!((named(NamedKey::Escape), named(NamedKey::Space)), (Some(Key::Quit), Some(Key::Pause)));
         assert_eq!(named(NamedKey::ArrowLeft), None);

@@ -6,19 +6,27 @@ mod source;
 mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lanet_live::Analyser;
 use lanet_live::analyser::MOST_FACES;
+#[cfg(target_os = "linux")]
+use lanet_live::camera::VirtualCamera;
 use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
 use lanet_live::flow::{Delivery, Stream};
 use lanet_live::reader::Reading;
 use lanet_live::receivers::drawing::Drawing;
+#[cfg(target_os = "linux")]
+use lanet_live::receivers::feed::Feed;
+use lanet_live::receivers::recording::{self, Recording};
+use lanet_live::receivers::results::{Marked, Marks};
+use lanet_live::receivers::serve::{self, Server};
 use lanet_live::receivers::timeline::TimelinePicture;
-use lanet_live::receivers::view::{Pace, View};
+use lanet_live::receivers::view::{Pace, Strings, View};
 use lanet_live::receivers::{FanOut, Queue};
 use lanet_live::results::Results;
 use lanet_live::video::{self, Encoder, Settings};
@@ -33,15 +41,18 @@ use source::Source;
 
 /// Runs the main job.
 pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
+    let began = Instant::now();
     video::quiet();
     let Some(source) = source::open(options, stop)? else { return Ok(Outcome::Interrupted) };
     let (live, begin, count) = (source.live, source.begin, source.count.map(|count| count as usize));
     let mut warnings = vec![source.warnings.clone()];
     let mut fan = FanOut::new(source.delivery);
-    add_files(options, &source, &mut fan, &mut warnings)?;
+    let marks = Marks::default();
+    add_files(options, &source, &mut fan, &mut warnings, (&marks, stop))?;
     // Whether the window hides faces now.
     let hiding = Arc::new(AtomicBool::new(options.blur()));
-    let view = open_view(options, &source, &mut fan, hiding.clone())?;
+    add_server(options, &source, &mut fan, (hiding.clone(), talk, stop))?;
+    let view = open_view(options, &source, &mut fan, &mut warnings, (hiding.clone(), marks))?;
     let talk_of_progress = Talk { no_progress: talk.no_progress || live, ..talk };
     let needed = view.is_none() && fan.meters().is_empty();
     let (tally, counted) = Tally::new(live, needed, Bar::new(talk_of_progress, count, "frames"));
@@ -58,8 +69,10 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let running = fan.start(readings.skip_while(early).take(most))?;
 
     let mut viewed = Ok(());
+    let mut first_shown = None;
     if let Some((view, queue)) = view {
-        meters.push(view.meter());
+        meters.extend(view.meters());
+        first_shown = Some(view.first());
         warnings.push(view.warnings());
         // As the others do, it leaves the files to be finished whatever becomes of it.
         viewed = catch_unwind(AssertUnwindSafe(|| view.run(queue, || stop.asked())))
@@ -83,7 +96,8 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         talk.say(&format!("warning: {warning}"));
     }
     if let Ok(tally) = counted.try_recv() {
-        let report = Report::new(tally, meters);
+        let first_shown = first_shown.and_then(|first| Some(*first.get()? - began));
+        let report = Report::new(tally, meters, first_shown);
         if !live || talk.verbose {
             report.summary(&written).iter().for_each(|line| talk.say(line));
         }
@@ -109,6 +123,7 @@ fn add_files(
     source: &Source,
     fan: &mut FanOut,
     warnings: &mut Vec<Warnings>,
+    (marks, stop): (&Marks, &Stop),
 ) -> Result<()> {
     targets::check(options, source)?;
     let overwrite = options.overwrite();
@@ -116,10 +131,18 @@ fn add_files(
         fan.add("timeline", Delivery::Every, TimelinePicture::create(path.clone(), overwrite)?);
     }
     if let Some(path) = &options.results {
-        fan.add("results", Delivery::Every, Results::create(path, overwrite, options.raw.unwrap_or(false))?);
+        let results = Results::create(path, overwrite, options.raw.unwrap_or(false))?;
+        fan.add("results", Delivery::Every, Marked { results, marks: marks.clone() });
     }
     if let Some(path) = &options.output {
         let style = options.style(false);
+        #[cfg(target_os = "linux")]
+        if VirtualCamera::is_one(path) {
+            let stop = stop.clone();
+            let feed = Feed::new(VirtualCamera::open(path)?, style, source.live, move || stop.asked());
+            fan.add("virtual camera", if source.live { Delivery::Latest } else { Delivery::Every }, feed);
+            return Ok(());
+        }
         let drawing = if source.pictures {
             Drawing::pictures(path.clone(), &source.files, style, overwrite)?
         } else {
@@ -138,15 +161,44 @@ fn add_files(
     Ok(())
 }
 
+/// Begins to serve a page, if one is asked for, and says where.
+fn add_server(
+    options: &Options,
+    source: &Source,
+    fan: &mut FanOut,
+    (hiding, talk, stop): (Arc<AtomicBool>, Talk, &Stop),
+) -> Result<()> {
+    let Some(address) = options.serve.clone() else { return Ok(()) };
+    if source.pictures {
+        return Err(Error::usage("pictures cannot be served").advice("serve a camera, a video or an address"));
+    }
+    let settings = serve::Settings {
+        address,
+        token: options.token.clone(),
+        live: source.live,
+        mirror: options.style(options.camera.is_some()).mirror,
+        raw: options.raw.unwrap_or(false),
+        hiding,
+    };
+    let stop = stop.clone();
+    let server = Server::start(settings, move || stop.asked())?;
+    talk.say(&format!("serving at {}", server.link()));
+    // A file is read at the pace at which it is served.
+    fan.add("page", if source.live { Delivery::Latest } else { Delivery::Every }, server);
+    Ok(())
+}
+
 /// The window, if there is to be one, and where its readings come from.
 fn open_view(
     options: &Options,
     source: &Source,
     fan: &mut FanOut,
-    hiding: Arc<AtomicBool>,
+    warnings: &mut Vec<Warnings>,
+    (hiding, marks): (Arc<AtomicBool>, Marks),
 ) -> Result<Option<(View, Queue)>> {
     let alone = fan.meters().is_empty();
-    if options.no_window.unwrap_or(!source.live && !alone) {
+    // Whoever is served a page needs no window, unless they say so.
+    if options.no_window.unwrap_or(options.serve.is_some() || !source.live && !alone) {
         return Ok(None);
     }
     let window = Window::open("lanet-live")?;
@@ -158,7 +210,22 @@ fn open_view(
         false => (Pace::Newest, Delivery::Latest),
     };
     let style = options.style(options.camera.is_some());
-    Ok(Some((View::new(window, style, pace, hiding), fan.tap(delivery))))
+    let recording = recording::Wanted { hiding, ..Default::default() };
+    let signal = source.signal.clone();
+    let strings =
+        Strings { signal, recording: recording.clone(), marks: options.results.is_some().then_some(marks) };
+    let view = (View::new(window, style, pace, strings), fan.tap(delivery));
+    if !source.pictures {
+        let recorder = Recording::new(
+            recording,
+            PathBuf::new(),
+            source.rate.unwrap_or(25.0),
+            options.raw.unwrap_or(false),
+        );
+        warnings.push(recorder.warnings());
+        fan.add("recording", Delivery::Every, recorder);
+    }
+    Ok(Some(view))
 }
 
 /// The readings of a source. All faces are found while they are hidden.

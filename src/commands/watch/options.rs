@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lanet_live::analyser::MOST_FACES;
+use lanet_live::camera;
 use lanet_live::overlay::Style;
 use lanet_live::prior::Prior;
+use lanet_live::receivers::serve::Address;
 
 /// What goes in, what comes out, and how.
 #[derive(Debug, Default, Clone, Args)]
@@ -20,13 +22,17 @@ pub struct Options {
     /// Ask the camera for this many frames a second [default: 30]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub fps: Option<u32>,
+    /// What finds the way to the camera: nokhwa, opencv, or the second where the first gets no pictures [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub capture: Option<Capture>,
     /// Wait so long for a camera or a live stream that is gone to come back; 0 = not at all [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub reconnect: Option<f64>,
     /// Read a video, a picture, a folder of pictures, a pattern such as 'photos/*.jpg', or an RTSP or HTTP address
     #[arg(long, value_name = "INPUT")]
     pub input: Option<OsString>,
-    /// Write what is seen with faces and expressions drawn on it: a video, or a folder for pictures
+    /// Write what is seen with faces and expressions drawn on it: a video, a folder for pictures, or on Linux a virtual
+    /// camera (/dev/videoN) that other programs see
     #[arg(long, value_name = "PATH")]
     pub output: Option<PathBuf>,
     /// Write the readings: a .jsonl or .csv file, or - for JSON lines on standard output
@@ -38,6 +44,13 @@ pub struct Options {
     /// Draw the expressions over time into a picture
     #[arg(long, value_name = "PATH.png")]
     pub timeline: Option<PathBuf>,
+    /// Serve a page with picture and readings, for the browser and for other programs [default ADDRESS: 127.0.0.1:8088]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8088",
+        value_parser = crate::commands::parsed::<Address>)]
+    pub serve: Option<Address>,
+    /// What clients of the page must know; without it, one is made where others than this machine can ask
+    #[arg(long, value_name = "TOKEN", requires = "serve", value_parser = token)]
+    pub token: Option<String>,
     /// Stop after this many frames
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub frames: Option<u64>,
@@ -104,6 +117,33 @@ fn size(text: &str) -> Result<(u32, u32), String> {
 fn faces(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=MOST_FACES).contains(number));
     number.ok_or_else(|| format!("a number from 1 to {MOST_FACES} is needed"))
+}
+
+fn token(text: &str) -> Result<String, String> {
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    if is_plain && (8..=128).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err("8 to 128 letters, digits, - and _ are needed".into())
+    }
+}
+
+/// What `--capture` may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Capture {
+    Auto,
+    Nokhwa,
+    Opencv,
+}
+
+impl From<Capture> for camera::Capture {
+    fn from(capture: Capture) -> Self {
+        match capture {
+            Capture::Auto => Self::Auto,
+            Capture::Nokhwa => Self::Nokhwa,
+            Capture::Opencv => Self::OpenCv,
+        }
+    }
 }
 
 /// What `--draw` may list.

@@ -91,14 +91,16 @@ pub struct Report {
     tally: Tally,
     meters: Vec<Arc<Meter>>,
     seconds: f64,
+    /// From the beginning of the run to the first frame in its window.
+    first_shown: Option<Duration>,
 }
 
 impl Report {
     /// A report of what was counted and measured, as of now.
-    pub fn new(tally: Tally, mut meters: Vec<Arc<Meter>>) -> Self {
-        // Counting is no step of the work.
-        meters.retain(|meter| meter.name() != "summary");
-        Self { seconds: tally.start.elapsed().as_secs_f64(), tally, meters }
+    pub fn new(tally: Tally, mut meters: Vec<Arc<Meter>>, first_shown: Option<Duration>) -> Self {
+        // Counting is no step of the work, and what was never measured needs no line.
+        meters.retain(|meter| meter.name() != "summary" && (meter.name() != "age" || meter.count() > 0));
+        Self { seconds: tally.start.elapsed().as_secs_f64(), tally, meters, first_shown }
     }
 
     /// What was seen and what was written, in a few lines.
@@ -141,7 +143,8 @@ impl Report {
 
     /// How long each step took, what was dropped, and the memory.
     pub fn stats(&self, format: StatsFormat) -> String {
-        let Self { tally: Tally { frames, faces, dropped, .. }, meters, seconds } = self;
+        let Self { tally: Tally { frames, faces, dropped, .. }, meters, seconds, first_shown } = self;
+        let first_shown = first_shown.map(|first| first.as_secs_f64());
         let rate = *frames as f64 / seconds.max(1e-9);
         let memory = peak_memory();
         let ms = |meter: &Meter, share| meter.quantile(share).as_secs_f64() * 1e3;
@@ -153,7 +156,8 @@ impl Report {
                     .collect();
                 json!({
                     "frames": frames, "faces": faces, "dropped": dropped, "seconds": seconds,
-                    "frames_per_second": rate, "peak_memory_bytes": memory, "stages": stages,
+                    "frames_per_second": rate, "first_shown_seconds": first_shown,
+                    "peak_memory_bytes": memory, "stages": stages,
                 })
                 .to_string()
             }
@@ -162,6 +166,9 @@ impl Report {
                 for meter in meters {
                     let _ =
                         writeln!(text, "{:10} {:9.2} {:9.2}", meter.name(), ms(meter, 0.5), ms(meter, 0.95));
+                }
+                if let Some(first) = first_shown {
+                    let _ = writeln!(text, "first frame shown after {first:.2} s");
                 }
                 let _ = write!(
                     text,

@@ -10,6 +10,7 @@ use lanet_live::error::{Context, Error, Result};
 use lanet_live::flow::Delivery;
 use lanet_live::frame::Frame;
 use lanet_live::images::{self, Images, Input};
+use lanet_live::signal::Signal;
 use lanet_live::video;
 use lanet_live::warning::Warnings;
 
@@ -32,6 +33,8 @@ pub struct Source {
     pub rate: Option<f64>,
     /// Readings of frames before this time are not wanted.
     pub begin: Duration,
+    /// What a live source says besides.
+    pub signal: Signal,
     /// The files that are read: pictures, or the video whose sound an output may keep.
     pub files: Vec<PathBuf>,
     pub warnings: Warnings,
@@ -66,11 +69,15 @@ fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
             }
         }
         let usual = Wanted::default();
-        let wanted = Wanted { size: options.size, rate: options.fps.unwrap_or(usual.rate), reconnect };
+        let rate = options.fps.unwrap_or(usual.rate);
+        let capture = options.capture.map_or(usual.capture, Into::into);
+        let wanted = Wanted { size: options.size, rate, reconnect, capture };
         let until = stop.clone();
         let camera = Camera::open_as(camera, wanted)?.until(move || until.asked());
         return Ok(Source {
+            warnings: camera.warnings(),
             rate: Some(camera.info().rate),
+            signal: camera.signal(),
             frames: Box::new(camera),
             delivery: Delivery::Latest,
             pictures: false,
@@ -78,7 +85,6 @@ fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
             count: options.frames,
             begin: Duration::ZERO,
             files: Vec::new(),
-            warnings: Warnings::default(),
         });
     }
     let Some(input) = &options.input else {
@@ -107,6 +113,7 @@ fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
         let live = file.is_none() && info.frames.is_none();
         Ok(Source {
             warnings: video.warnings(),
+            signal: video.signal(),
             frames: Box::new(video),
             delivery: if live { Delivery::Latest } else { Delivery::Every },
             pictures: false,
@@ -125,6 +132,7 @@ fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
             let images = Images::new(paths.clone());
             Ok(Source {
                 warnings: images.warnings(),
+                signal: Signal::default(),
                 frames: Box::new(images),
                 delivery: Delivery::Every,
                 pictures: true,
