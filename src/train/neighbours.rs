@@ -8,6 +8,8 @@ use crate::error::Result;
 
 /// Faces whose neighbours are looked for at a time.
 pub const TURN: usize = 256;
+/// Of those, faces that one thread compares with all.
+const AT_ONCE: usize = 32;
 
 /// Points in a space, by direction.
 #[derive(Debug)]
@@ -36,10 +38,9 @@ impl Space {
         may: impl Fn(usize, usize) -> bool + Sync,
     ) -> Result<Vec<Vec<usize>>> {
         let count = self.unit.dim(0)?;
-        let rows = TURN.min(count - first);
-        let similar = self.unit.narrow(0, first, rows)?.matmul(&self.unit.t()?)?.to_vec2::<f32>()?;
-        let nearest = |(row, similar): (usize, &Vec<f32>)| {
-            let mut others: Vec<usize> = (0..count).filter(|&other| may(first + row, other)).collect();
+        let rows: Vec<usize> = (first..count.min(first + TURN)).collect();
+        let nearest = |(row, similar): (&usize, Vec<f32>)| {
+            let mut others: Vec<usize> = (0..count).filter(|&other| may(*row, other)).collect();
             let by_similarity = |&p: &usize, &q: &usize| similar[q].total_cmp(&similar[p]).then(p.cmp(&q));
             if others.len() > k {
                 others.select_nth_unstable_by(k, by_similarity);
@@ -48,7 +49,12 @@ impl Space {
             others.sort_unstable_by(by_similarity);
             others
         };
-        Ok(similar.par_iter().enumerate().map(nearest).collect())
+        let looked = rows.par_chunks(AT_ONCE).map(|rows| {
+            let own = self.unit.narrow(0, rows[0], rows.len())?;
+            let similar = own.matmul(&self.unit.t()?)?.to_vec2::<f32>()?;
+            Ok(rows.iter().zip(similar).map(nearest).collect::<Vec<_>>())
+        });
+        Ok(looked.collect::<Result<Vec<_>>>()?.concat())
     }
 }
 
