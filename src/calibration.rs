@@ -1,6 +1,6 @@
 //! Makes probabilities mean what they say: what is expected is added to logits that leave it out (see
-//! [`crate::prior`]), and logits are divided by a temperature before the soft-max (Guo et al. 2017, arXiv 1706.04599). The
-//! temperature does not change what is told, only how sure it is.
+//! [`crate::prior`]), and logits are scaled before the soft-max (see [`crate::scaling`]). A temperature does not change what
+//! is told, only how sure it is; a vector may change it.
 
 use std::fs;
 use std::path::Path;
@@ -11,11 +11,9 @@ use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Distribution, Expression};
 use crate::part;
 use crate::prior::{Prior, Shares};
+use crate::scaling::{Faces, Vector};
 
-/// Temperatures that are looked at; beyond them the data say nothing about how sure the net is.
-const TEMPERATURES: (f64, f64) = (0.2, 20.0);
-
-/// Temperatures, and the weights that they were fitted for.
+/// Temperatures or vectors, and the weights that they were fitted for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
@@ -31,9 +29,32 @@ pub struct Calibration {
     /// The same where all expressions are expected alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balanced: Option<f32>,
+    /// What takes the place of the temperatures.
+    #[serde(default, skip_serializing_if = "Vectors::is_empty")]
+    pub vectors: Vectors,
     /// What is added to logits before.
     #[serde(skip)]
     offsets: [f32; COUNT],
+}
+
+/// Vectors where they are better than the temperatures, for what is expected as there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Vectors {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usual: Option<Vector>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub natural: Option<Vector>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balanced: Option<Vector>,
+}
+
+impl Vectors {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How a net that leaves it out how frequent expressions are is to be read.
@@ -54,6 +75,7 @@ impl Calibration {
             temperature: 1.0,
             natural: None,
             balanced: None,
+            vectors: Vectors::default(),
             offsets: [0.0; COUNT],
         }
     }
@@ -77,26 +99,39 @@ impl Calibration {
                 truth.len()
             )));
         }
-        let fit = |power: f32| match learnt {
-            None => temperature(logits, truth, |_| 1.0),
-            Some(Learnt { shares, .. }) => {
-                let offsets = Prior::Learnt(power).offsets(&shares);
-                let logits: Vec<_> = logits.iter().map(|&logits| plus(logits, offsets)).collect();
-                let natural = Prior::NATURAL.offsets(&shares);
-                let more = |truth: Expression| offsets[truth as usize] - natural[truth as usize];
-                temperature(&logits, truth, |truth| f64::from(more(truth)).exp())
-            }
-        };
+        let fit = |power| on(logits, truth, learnt, power, |faces| faces.temperature());
         let usual = fit(learnt.map_or(1.0, |learnt| learnt.usual))?;
         let others = learnt.map(|_| Ok::<_, Error>((fit(1.0)?, fit(0.0)?))).transpose()?;
         Ok(Self {
-            fingerprint: fingerprint.into(),
             fitted_on: fitted_on.into(),
             temperature: usual,
             natural: others.map(|(natural, _)| natural),
             balanced: others.map(|(_, balanced)| balanced),
-            offsets: [0.0; COUNT],
+            ..Self::none(fingerprint)
         })
+    }
+
+    /// It with vectors in place of all its temperatures, fitted to the same faces as they were.
+    ///
+    /// # Errors
+    /// Logits that are no numbers.
+    pub fn with_vectors(
+        self,
+        logits: &[[f32; COUNT]],
+        truth: &[Expression],
+        learnt: Option<Learnt>,
+    ) -> Result<Self> {
+        let fit = |power, temperature: Option<f32>| {
+            let vector =
+                |temperature| on(logits, truth, learnt, power, |faces| Ok(faces.vector(temperature)));
+            temperature.map(vector).transpose()
+        };
+        let vectors = Vectors {
+            usual: fit(learnt.map_or(1.0, |learnt| learnt.usual), Some(self.temperature))?,
+            natural: fit(1.0, self.natural)?,
+            balanced: fit(0.0, self.balanced)?,
+        };
+        Ok(Self { vectors, ..self })
     }
 
     /// The calibration where `prior` is expected, or else what is usual, of a net that learnt as `learnt` says.
@@ -114,18 +149,34 @@ impl Calibration {
             };
         };
         let prior = prior.unwrap_or(Prior::Learnt(usual));
-        let temperature = match prior {
-            Prior::NATURAL => self.natural,
-            Prior::BALANCED => self.balanced,
-            Prior::Learnt(_) | Prior::Shares(_) => None,
+        let (temperature, vector) = match prior {
+            Prior::NATURAL => (self.natural, self.vectors.natural),
+            Prior::BALANCED => (self.balanced, self.vectors.balanced),
+            Prior::Learnt(_) | Prior::Shares(_) => (None, None),
         };
-        let temperature = temperature.unwrap_or(self.temperature);
-        Ok(Self { temperature, offsets: prior.offsets(&shares), ..self })
+        let (temperature, vector) = match temperature {
+            Some(temperature) => (temperature, vector),
+            None => (self.temperature, self.vectors.usual),
+        };
+        let vectors = Vectors { usual: vector, ..self.vectors };
+        Ok(Self { temperature, vectors, offsets: prior.offsets(&shares), ..self })
     }
 
     /// The calibrated probabilities for a face's logits.
     pub fn apply(&self, logits: [f32; COUNT]) -> Distribution {
-        Distribution::softmax(plus(logits, self.offsets).map(|logit| logit / self.temperature))
+        let logits = plus(logits, self.offsets);
+        Distribution::softmax(match &self.vectors.usual {
+            Some(vector) => vector.apply(logits),
+            None => logits.map(|logit| logit / self.temperature),
+        })
+    }
+
+    /// How logits are scaled, in words.
+    pub fn words(&self) -> String {
+        match self.vectors.usual {
+            Some(_) => "vector scaling".to_owned(),
+            None => format!("temperature {:.3}", self.temperature),
+        }
     }
 
     /// The calibration of a file's text, if it was made for these weights.
@@ -138,6 +189,10 @@ impl Calibration {
             if !(temperature.is_finite() && temperature > 0.0) {
                 return Err(Error::new(format!("its temperature cannot be {temperature}")));
             }
+        }
+        let Vectors { usual, natural, balanced } = &found.vectors;
+        if ![usual, natural, balanced].into_iter().flatten().all(Vector::is_usable) {
+            return Err(Error::new("its scales must be positive numbers, and its shifts numbers"));
         }
         if found.fingerprint != fingerprint {
             return Err(Error::new("it was made for other weights")
@@ -169,42 +224,26 @@ fn plus(logits: [f32; COUNT], offsets: [f32; COUNT]) -> [f32; COUNT] {
     std::array::from_fn(|c| logits[c] + offsets[c])
 }
 
-/// The temperature under which the truth is most probable, a face of each expression counting so much.
-fn temperature(
+/// Fits to faces where so much of what was learnt is expected: they count as if expressions were so frequent.
+fn on<T>(
     logits: &[[f32; COUNT]],
     truth: &[Expression],
-    weight: impl Fn(Expression) -> f64,
-) -> Result<f32> {
-    let loss = |log_temperature: f64| surprise(logits, truth, &weight, log_temperature.exp());
-    let (mut lo, mut hi) = (TEMPERATURES.0.ln(), TEMPERATURES.1.ln());
-    // The loss has one valley in 1 / temperature, so thirds that cannot hold its floor are cut away.
-    while hi - lo > 1e-5 {
-        let (left, right) = (lo + (hi - lo) / 3.0, hi - (hi - lo) / 3.0);
-        if loss(left) < loss(right) { hi = right } else { lo = left }
-    }
-    if !loss(lo).is_finite() {
-        return Err(Error::new("a temperature cannot be fitted to logits that are not numbers"));
-    }
-    Ok(((lo + hi) / 2.0).exp() as f32)
+    learnt: Option<Learnt>,
+    power: f32,
+    fit: impl Fn(Faces) -> Result<T>,
+) -> Result<T> {
+    let Some(Learnt { shares, .. }) = learnt else {
+        return fit(Faces { logits, truth, weight: [1.0; COUNT] });
+    };
+    let offsets = Prior::Learnt(power).offsets(&shares);
+    let logits: Vec<_> = logits.iter().map(|&logits| plus(logits, offsets)).collect();
+    fit(Faces { logits: &logits, truth, weight: weights(&shares, power) })
 }
 
-/// The mean negative logarithm of the truth's probability.
-fn surprise(
-    logits: &[[f32; COUNT]],
-    truth: &[Expression],
-    weight: impl Fn(Expression) -> f64,
-    temperature: f64,
-) -> f64 {
-    let (mut sum, mut all) = (0.0, 0.0);
-    for (logits, &truth) in logits.iter().zip(truth) {
-        let scaled = logits.map(|logit| f64::from(logit) / temperature);
-        let top = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let surprise =
-            top + scaled.iter().map(|l| (l - top).exp()).sum::<f64>().ln() - scaled[truth as usize];
-        sum += weight(truth) * surprise;
-        all += weight(truth);
-    }
-    sum / all
+/// How much a face of each expression counts, so that expressions are as frequent as `power` of the shares says.
+pub(crate) fn weights(shares: &Shares, power: f32) -> [f64; COUNT] {
+    let (wanted, natural) = (Prior::Learnt(power).offsets(shares), Prior::NATURAL.offsets(shares));
+    std::array::from_fn(|c| f64::from(wanted[c] - natural[c]).exp())
 }
 
 #[cfg(test)]

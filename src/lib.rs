@@ -54,8 +54,11 @@ pub mod part;
 pub mod device;
 pub mod kernels;
 pub mod metrics;
+pub mod folds;
 pub mod prior;
+pub mod scaling;
 pub mod calibration;
+pub mod held_out;
 pub mod canvas;
 
 // second floor: frames in and out

@@ -117,11 +117,11 @@ pub const CALIBRATION: &str = "calibration.toml";
 /// A calibration in the model's folder that is for other weights or cannot be read.
 pub fn calibration_of(name: &str, card: &Card) -> Result<Calibration> {
     let beside = Path::new(name).join(CALIBRATION);
-    match net::calibration(card) {
-        Some(inside) => Ok(inside),
-        None if beside.exists() => Calibration::load(&beside, &card.fingerprint),
-        None => Ok(Calibration::none(&card.fingerprint)),
+    // Whoever fits a copy of a model in the program anew wants what was fitted.
+    if !net::names().any(|known| known == name) && beside.exists() {
+        return Calibration::load(&beside, &card.fingerprint);
     }
+    Ok(net::calibration(card).unwrap_or_else(|| Calibration::none(&card.fingerprint)))
 }
 
 /// Tells the expressions of the faces of a scene, and remembers what it told of whom.

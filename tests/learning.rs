@@ -83,7 +83,7 @@ fn the_sface_start_gives_the_means_that_another_engine_gave() {
 }
 
 /// A MobileNet with weights that their places give, as a file of bare weights.
-fn painted_start(file: &Path) {
+pub fn painted_start(file: &Path) {
     let mut tensors = HashMap::new();
     for layer in Backbone::MobilenetV1.plan().stages.iter().flat_map(Stage::layers) {
         let (n, salt) = (layer.weight.iter().product::<usize>(), tensors.len());
@@ -100,7 +100,7 @@ fn painted_start(file: &Path) {
 }
 
 /// Pictures that a child could tell apart: dark, bright and striped ones, in folders named after expressions.
-fn painted_data(folder: &Path) {
+pub fn painted_data(folder: &Path) {
     for (label, paint) in [
         (Expression::Sadness, (|_| 40) as fn(usize) -> usize),
         (Expression::Happiness, |_| 190),
@@ -115,7 +115,7 @@ fn painted_data(folder: &Path) {
     }
 }
 
-fn lanet_live(folder: &Scratch, arguments: &str) -> (bool, String, String) {
+pub fn lanet_live(folder: &Scratch, arguments: &str) -> (bool, String, String) {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_lanet-live"))
         .current_dir(folder.path(""))
         .args(arguments.split_whitespace())

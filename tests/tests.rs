@@ -3,6 +3,7 @@
 
 mod scratch;
 
+mod audit;
 #[cfg(feature = "capture")]
 mod ffmpeg;
 mod faces;

@@ -98,21 +98,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         return Ok(Outcome::Interrupted);
     };
 
-    let bar = Bar::new(talk, samples.len(), "faces");
-    let mut logits = Vec::with_capacity(samples.len());
-    for part in samples.chunks(BATCH) {
-        let side = net.input().width;
-        let crops = part
-            .iter()
-            .map(|sample| align::crop(&sample.image()?, sample.mesh.as_ref(), side))
-            .collect::<Result<Vec<_>>>()?;
-        logits.extend(net.logits(&crops, &device)?);
-        bar.reach(logits.len());
-        if stop.asked() {
-            return Ok(Outcome::Interrupted);
-        }
-    }
-    drop(bar);
+    let Some(logits) = logits(&net, &samples, &device, talk, stop)? else { return Ok(Outcome::Interrupted) };
 
     let truth: Vec<_> = samples.iter().map(|sample| sample.label).collect();
     let fingerprint = &model.card.fingerprint;
@@ -140,12 +126,12 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         let part = options.split.as_deref().map_or(String::new(), |split| format!(" {split}"));
         let title =
             format!("{data}{part}: calibration error {:.3} over {} faces", figures.ece, figures.images);
-        super::reliability::save(file, &title, &figures.bins, options.overwrite)?;
+        super::reliability::save(file, &[(title, figures.bins)], options.overwrite)?;
     }
     if let Some(file) = &options.faces {
         save_faces(file, &samples, &logits, options.overwrite)?;
     }
-    print(|out| out.write_all(figures.text(calibration.temperature, raw.ece).as_bytes()))
+    print(|out| out.write_all(figures.text(&calibration.words(), raw.ece).as_bytes()))
 }
 
 /// Refuses what cannot be written, before anything is measured.
@@ -228,7 +214,7 @@ impl Figures {
         part::write(file, overwrite, format!("{value:#}\n"))
     }
 
-    fn text(&self, temperature: f32, raw_ece: f64) -> String {
+    fn text(&self, scaled: &str, raw_ece: f64) -> String {
         let mut text = String::new();
         let faceless = 100.0 * self.without_face as f64 / self.images.max(1) as f64;
         let mut line = |words: String| {
@@ -245,8 +231,8 @@ impl Figures {
         line(format!("macro recall {recall:.4} over the {classes} expressions that the data show"));
         let (unsure, sure) = (100.0 * self.unsure, self.sure_accuracy);
         line(format!("unsure      {unsure:.1} % of the faces, accuracy {sure:.4} over the others"));
-        let (ece, t) = (self.ece, temperature);
-        line(format!("calibration error {ece:.4} at temperature {t:.3}, {raw_ece:.4} without"));
+        let ece = self.ece;
+        line(format!("calibration error {ece:.4} at {scaled}, {raw_ece:.4} without"));
         let names = Expression::ALL.map(|e| format!("{:.5}", e.name()));
         line(format!(
             "\n{:10} {:>6}   taken for {}",
@@ -316,6 +302,31 @@ pub fn samples(
         return Err(Error::new("no picture of the data can be read"));
     }
     Ok(Some(samples))
+}
+
+/// What a network says of faces; `None` if the user stopped it.
+pub fn logits(
+    net: &LaNet,
+    samples: &[Sample],
+    device: &Device,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Option<Vec<[f32; COUNT]>>> {
+    let bar = Bar::new(talk, samples.len(), "faces");
+    let mut logits = Vec::with_capacity(samples.len());
+    for part in samples.chunks(BATCH) {
+        let side = net.input().width;
+        let crops = part
+            .iter()
+            .map(|sample| align::crop(&sample.image()?, sample.mesh.as_ref(), side))
+            .collect::<Result<Vec<_>>>()?;
+        logits.extend(net.logits(&crops, device)?);
+        bar.reach(logits.len());
+        if stop.asked() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(logits))
 }
 
 /// Names what was left out.

@@ -1,9 +1,11 @@
 //! The command line, and one file for each command.
 
+mod audit;
 mod bar;
 mod bench;
 #[cfg(feature = "capture")]
 mod config;
+mod calibrate;
 mod devices;
 mod evaluate;
 mod models;
@@ -102,6 +104,10 @@ enum Command {
     Prepare(prepare::Options),
     /// Measure how well a model tells the expressions of labelled pictures
     Evaluate(Box<evaluate::Options>),
+    /// Make the probabilities of a model mean what they say
+    Calibrate(Box<calibrate::Options>),
+    /// Find labels that are probably wrong, and correct them on a page in the browser
+    Audit(Box<audit::Options>),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -221,6 +227,8 @@ fn run(cli: Cli) -> Result<Outcome> {
         Some(Command::Train(options)) => train::run(&options, cli.talk, &stop),
         Some(Command::Prepare(options)) => prepare::run(&options, cli.talk, &stop),
         Some(Command::Evaluate(options)) => evaluate::run(&options, cli.talk, &stop),
+        Some(Command::Calibrate(options)) => calibrate::run(&options, cli.talk, &stop),
+        Some(Command::Audit(options)) => audit::run(&options, cli.talk, &stop),
         Some(Command::Completions { shell }) => print(|out| {
             clap_complete::generate(shell, &mut Cli::command(), "lanet-live", out);
             Ok(())

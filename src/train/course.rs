@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 
 use super::batch::Lesson;
+use super::corrections::Corrections;
 use super::lessons::{self, Given};
 use super::shards::shards;
 use crate::clips::labels::folder_of;
@@ -39,6 +40,8 @@ pub struct Source {
     pub labels: String,
     /// Whether faces whose votes have no majority are learnt from as well.
     pub undecided: bool,
+    /// Labels that take the place of those of the data.
+    pub corrections: Option<Corrections>,
     /// A column of single labels that says what faces were meant to show.
     pub meant: Option<String>,
     /// Shares the data out where they have no parts.
@@ -76,6 +79,11 @@ impl Source {
         };
         if !data.has_splits() {
             data.share_out(&self.train, &valid, self.seed);
+            data.undecided.iter_mut().for_each(|entry| entry.split = Some(self.train.clone()));
+        }
+        let folder = folder_of(&self.data);
+        if let Some(corrections) = &self.corrections {
+            corrections.apply(folder, &mut data)?;
         }
         let part = |name: Option<&str>| name.map_or(Ok(Vec::new()), |name| data.split(name));
         let mut entries = [part(Some(&self.train))?, part(Some(&valid))?, part(self.report.as_deref())?];
@@ -84,33 +92,14 @@ impl Source {
             entries[0].extend(of_train.cloned());
         }
         let mut skipped = data.skipped.clone();
-        let given = match self.labels.as_str() {
-            "votes" => Given::Votes,
-            "majority" => Given::Majority,
-            column => {
-                let (given, unlabelled) = Given::column(&self.data, column)?;
-                skipped.extend(unlabelled);
-                given
-            }
-        };
+        let (mut given, unlabelled) = Given::named(&self.data, &self.labels)?;
+        skipped.extend(unlabelled);
+        if let Some(corrections) = &self.corrections {
+            corrections.apply_to_column(folder, &mut given);
+        }
         let givens = [&given, &Given::Votes, &Given::Votes];
-        let folder = folder_of(&self.data);
-        let lessons = if shards(folder).is_ok_and(|shards| !shards.is_empty()) {
-            let parts: Vec<(&[Entry], &Given)> = entries.iter().map(Vec::as_slice).zip(givens).collect();
-            let (lessons, missing) = lessons::from_shards(folder, &parts)?;
-            skipped.extend(missing);
-            lessons
-        } else {
-            let mut lessons = Vec::new();
-            for (entries, given) in entries.into_iter().zip(givens) {
-                let found = find(entries, &self.cache, device, &mut skipped, progress)?;
-                let Some(samples) = found else { return Ok(None) };
-                lessons.push(lessons::from_samples(folder, &samples, given)?);
-            }
-            lessons
-        };
-        let [mut train, chooses, report] =
-            <[Lesson; 3]>::try_from(lessons).map_err(|_| Error::new("a part of the data is lost"))?;
+        let found = parts(folder, entries, givens, &self.cache, device, &mut skipped, progress)?;
+        let Some([mut train, chooses, report]) = found else { return Ok(None) };
         if chooses.is_empty() {
             return Err(Error::new(format!("no face of '{valid}' is left to choose the epoch")));
         }
@@ -123,10 +112,44 @@ impl Source {
             }
         }
         let name = self.data.file_name().unwrap_or_default().to_string_lossy();
-        let about = format!("{name}, labels: {}", self.labels);
+        let corrected = self
+            .corrections
+            .as_ref()
+            .map_or(String::new(), |corrections| format!(", {} of them corrected", corrections.len()));
+        let about = format!("{name}, labels: {}{corrected}", self.labels);
         let course = Course { train, valid: chooses, report, about };
         Ok(Some(Gathered { course, valid, skipped }))
     }
+}
+
+/// The faces of some parts of data whose pictures lie below `folder`, each with the labels that are given there: from
+/// shards if there are any, else faces are looked for and kept in `cache`. `None` if `progress` stopped it.
+///
+/// # Errors
+/// As [`Source::gather`].
+pub fn parts<const N: usize>(
+    folder: &Path,
+    entries: [Vec<Entry>; N],
+    givens: [&Given; N],
+    cache: &Path,
+    device: &Device,
+    skipped: &mut Vec<Skipped>,
+    progress: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<Option<[Lesson; N]>> {
+    let lessons = if shards(folder).is_ok_and(|shards| !shards.is_empty()) {
+        let parts: Vec<(&[Entry], &Given)> = entries.iter().map(Vec::as_slice).zip(givens).collect();
+        let (lessons, missing) = lessons::from_shards(folder, &parts)?;
+        skipped.extend(missing);
+        lessons
+    } else {
+        let mut lessons = Vec::new();
+        for (entries, given) in entries.into_iter().zip(givens) {
+            let Some(samples) = find(entries, cache, device, skipped, progress)? else { return Ok(None) };
+            lessons.push(lessons::from_samples(folder, &samples, given)?);
+        }
+        lessons
+    };
+    lessons.try_into().map(Some).map_err(|_| Error::new("a part of the data is lost"))
 }
 
 /// The faces of pictures; `None` if `progress` stopped it.

@@ -27,6 +27,18 @@ pub enum Given {
 }
 
 impl Given {
+    /// `votes`, `majority`, or else the labels of a column of this name, and the lines that have none.
+    ///
+    /// # Errors
+    /// As [`Given::column`].
+    pub fn named(data: &Path, name: &str) -> Result<(Self, Vec<Skipped>)> {
+        match name {
+            "votes" => Ok((Self::Votes, Vec::new())),
+            "majority" => Ok((Self::Majority, Vec::new())),
+            column => Self::column(data, column),
+        }
+    }
+
     /// The labels of another column of a table, such as `fer2013`, and the lines that have none.
     ///
     /// # Errors

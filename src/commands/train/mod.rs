@@ -117,7 +117,7 @@ fn training(
 ) -> Result<Option<Training>> {
     let seed = if options.resume { recipe_of(state)?.seed } else { options.seed() };
     let mut bar: Option<Bar> = None;
-    let gathered = options.source(seed).gather(device, &mut |done, all| {
+    let gathered = options.source(seed)?.gather(device, &mut |done, all| {
         bar.get_or_insert_with(|| Bar::new(talk, all, "pictures")).reach(done);
         if done == all {
             bar = None;
@@ -130,7 +130,7 @@ fn training(
     talk.say(&format!("{valid}: {} faces, {unaligned} of them unaligned", course.valid.len()));
     if options.resume {
         talk.say(
-            "going on as the run began: options other than --data, --split-... and --labels do not count",
+            "going on as the run began: options other than --data, --split-..., --labels and --corrections do not count",
         );
         return Training::resume(state, course, device).map(Some);
     }

@@ -7,6 +7,7 @@ use lanet_live::error::{Error, Result};
 use lanet_live::net::lanet::Pool;
 use lanet_live::net::{self, Backbone};
 use lanet_live::train::contrast::Contrast;
+use lanet_live::train::corrections::Corrections;
 use lanet_live::train::course::Source;
 use lanet_live::train::labels::Estimation;
 use lanet_live::train::noise::Noise;
@@ -37,6 +38,9 @@ pub struct Options {
     /// What is learnt: votes, majority, or the name of a column of single labels
     #[arg(long, value_name = "votes|majority|COLUMN", default_value = "votes")]
     labels: String,
+    /// Labels that take the place of those of the data: a table path,start,end,label, as the page of an audit saves it
+    #[arg(long, value_name = "FILE")]
+    corrections: Option<PathBuf>,
     /// Learn from faces whose votes have no majority as well
     #[arg(long)]
     undecided: bool,
@@ -200,18 +204,22 @@ fn pool(text: &str) -> std::result::Result<Pool, String> {
 
 impl Options {
     /// Where the course comes from; `seed` shares data out that have no parts.
-    pub fn source(&self, seed: u64) -> Source {
-        Source {
+    ///
+    /// # Errors
+    /// Corrections that cannot be used.
+    pub fn source(&self, seed: u64) -> Result<Source> {
+        Ok(Source {
             data: self.data.clone(),
             train: self.split_train.clone(),
             valid: self.split_valid.clone(),
             report: self.split_report.clone(),
             labels: self.labels.clone(),
+            corrections: self.corrections.as_deref().map(Corrections::open).transpose()?,
             undecided: self.undecided,
             meant: self.meant.clone(),
             seed,
             cache: cache_folder(self.cache.as_deref(), &self.data),
-        }
+        })
     }
 
     /// The seed of a new run.

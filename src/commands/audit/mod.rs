@@ -1,0 +1,266 @@
+//! `lanet-live audit`: which labels are probably wrong, as a table and as a page on which they can be corrected.
+
+mod page;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use clap::Args;
+use lanet_live::clips::labels::folder_of;
+use lanet_live::clips::{Dataset, Entry};
+use lanet_live::device::Choice;
+use lanet_live::error::{Context, Error, Result};
+use lanet_live::expression::{Distribution, Expression};
+use lanet_live::net::{self, Backbone};
+use lanet_live::part::Part;
+use lanet_live::train::audit::{Audit, Finding, Settings, doubt};
+use lanet_live::train::corrections::{Corrections, Piece, piece};
+use lanet_live::train::course;
+use lanet_live::train::lessons::Given;
+use lanet_live::train::recipe::check_device;
+use lanet_live::train::shards::Portrait;
+use lanet_live::train::{Lesson, Recipe, Start};
+
+use super::bar::Bar;
+use super::evaluate::{cache_folder, tell_skipped};
+use super::{Outcome, Stop, Talk, parsed, print};
+
+/// The files of an audit, in its output folder.
+const TABLE: &str = "audit.csv";
+const PAGE: &str = "audit.html";
+
+/// Whose labels are looked at, and how.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Labelled pictures: a folder with labels.csv, a table, a folder with a folder for each expression, or shards
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Only this part of the data, by the table's column 'split'
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Which labels: votes, majority, or the name of a column of single labels
+    #[arg(long, value_name = "votes|majority|COLUMN", default_value = "votes")]
+    labels: String,
+    /// Labels that take the place of those of the data: what the page of an earlier audit saved
+    #[arg(long, value_name = "FILE")]
+    corrections: Option<PathBuf>,
+    /// The folder of audit.csv and audit.html
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Show so many faces on the page, the most doubtful
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    faces: usize,
+    /// Also write to this table what a classifier says of each face that has not seen its label: path, given, a probability
+    /// for each expression
+    #[arg(long, value_name = "PATH")]
+    probabilities: Option<PathBuf>,
+    /// Look with a model (a name or a folder) or with bare weights (a file)
+    #[arg(long, value_name = "NAME|DIR|FILE", default_value = net::DEFAULT)]
+    start: String,
+    /// The network of bare weights [default: that of the model in --start, else mobilenet-v1]
+    #[arg(long, value_name = "NAME", value_parser = parsed::<Backbone>)]
+    backbone: Option<Backbone>,
+    /// Decides everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Compute on: auto, cpu, cuda:N or metal:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+    /// Keep the faces that were found in this folder, and what the network makes of them [default: .lanet-live in the folder of
+    /// the data]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Replace files that exist
+    #[arg(short = 'y', long)]
+    overwrite: bool,
+}
+
+/// A picture or piece of a clip whose label was judged.
+struct Judged<'a> {
+    piece: &'a Piece,
+    given: Expression,
+    estimate: Distribution,
+    doubt: f64,
+    /// Its face, or the most doubtful of its faces.
+    face: &'a Portrait,
+}
+
+impl Judged<'_> {
+    fn suggested(&self) -> (Expression, f32) {
+        self.estimate.top()
+    }
+}
+
+/// Audits.
+pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
+    let device = options.device.parse::<Choice>()?.open()?;
+    check_device(&device)?;
+    let start = Start::open(&options.start)?;
+    let (table, page) = targets(options)?;
+    let Some((lesson, pieces)) = lesson(options, &device, talk, stop)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let mut numbers = BTreeMap::new();
+    let groups = pieces.iter().map(|piece| {
+        let next = numbers.len();
+        *numbers.entry(&piece.path).or_insert(next)
+    });
+    let groups = groups.collect();
+    let fits = start.fits();
+    let backbone = options.backbone.or(fits.map(|(backbone, _)| backbone)).unwrap_or(Backbone::MobilenetV1);
+    let recipe = Recipe::classifier(backbone, fits.map_or(112, |(_, side)| side));
+    let settings = Settings::new(Recipe { seed: options.seed, ..recipe });
+    let cache = cache_folder(options.cache.as_deref(), &options.data);
+    let mut audit = Audit::new(lesson, groups, settings, &start, Some(&cache), &device)?;
+    let mut bar: Option<(&str, Bar)> = None;
+    for progress in audit.by_ref() {
+        let (what, done, all) = progress?;
+        if bar.as_ref().is_none_or(|(known, _)| *known != what) {
+            bar = None;
+        }
+        bar.get_or_insert_with(|| (what, Bar::new(talk, all, what))).1.reach(done);
+        if stop.asked() {
+            return Ok(Outcome::Interrupted);
+        }
+    }
+    drop(bar);
+    if let Some(error) = audit.forgotten() {
+        talk.say(&error.line());
+    }
+    let (lesson, findings) = audit.finish()?;
+
+    let judged = judged(&lesson, &pieces, &findings);
+    let alone = findings.iter().filter(|finding| finding.is_none()).count();
+    if alone > 0 {
+        talk.say(&format!("{alone} faces are not judged: nothing else shows their expression"));
+    }
+    if let Some(file) = &options.probabilities {
+        save_probabilities(file, &pieces, &findings, options.overwrite)?;
+    }
+    save_table(table, &judged)?;
+    let doubtful = judged.iter().filter(|one| one.suggested().0 != one.given).count();
+    let shown: Vec<_> = judged.iter().enumerate().filter(|(_, one)| one.suggested().0 != one.given).collect();
+    let shown = &shown[..doubtful.min(options.faces)];
+    page::save(page, &options.data, judged.len(), shown)?;
+    let (judged, shown) = (judged.len(), shown.len());
+    print(|out| {
+        writeln!(out, "{judged} labels judged, {doubtful} of them doubtful, the first {shown} on the page")?;
+        writeln!(out, "open {}", options.output.join(PAGE).display())
+    })
+}
+
+/// What will be written, before anything is computed.
+fn targets(options: &Options) -> Result<(Part, Part)> {
+    let failed = || format!("the folder '{}' cannot be made", options.output.display());
+    std::fs::create_dir_all(&options.output).with_context(failed)?;
+    if let Some(file) = &options.probabilities {
+        drop(Part::create(file, options.overwrite)?);
+    }
+    let part = |name: &str| Part::create(&options.output.join(name), options.overwrite);
+    Ok((part(TABLE)?, part(PAGE)?))
+}
+
+/// The faces, and what of the data each is; `None` if the user stopped it.
+fn lesson(
+    options: &Options,
+    device: &Device,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Option<(Lesson, Vec<Piece>)>> {
+    let mut data = Dataset::open(&options.data)?;
+    let folder = folder_of(&options.data);
+    let (mut given, mut skipped) = Given::named(&options.data, &options.labels)?;
+    skipped.extend(std::mem::take(&mut data.skipped));
+    if let Some(file) = &options.corrections {
+        let corrections = Corrections::open(file)?;
+        corrections.apply(folder, &mut data)?;
+        corrections.apply_to_column(folder, &mut given);
+    }
+    let entries = match &options.split {
+        Some(split) => data.split(split)?,
+        None => data.entries,
+    };
+    let of_face: BTreeMap<_, _> = entries.iter().map(|entry| of_face(folder, entry)).collect();
+    let cache = cache_folder(options.cache.as_deref(), &options.data);
+    let mut bar: Option<Bar> = None;
+    let mut progress = |done, all| {
+        bar.get_or_insert_with(|| Bar::new(talk, all, "pictures")).reach(done);
+        !stop.asked()
+    };
+    let found = course::parts(folder, [entries], [&given], &cache, device, &mut skipped, &mut progress)?;
+    drop(bar);
+    tell_skipped(talk, &skipped, "lines, folders or pictures");
+    let Some([lesson]) = found else { return Ok(None) };
+    let pieces = lesson.faces.iter().map(|face| {
+        let lost = || Error::new(format!("'{}' is a face of nothing that is labelled", face.name));
+        of_face.get(&face.name).cloned().ok_or_else(lost)
+    });
+    let pieces = pieces.collect::<Result<_>>()?;
+    Ok(Some((lesson, pieces)))
+}
+
+/// The name of an entry's faces, and what it is.
+fn of_face(folder: &Path, entry: &Entry) -> (String, Piece) {
+    let piece = piece(folder, entry);
+    (piece.path.clone(), piece)
+}
+
+/// The labels that could be judged, the most doubtful first: of a clip, the mean of what its faces say.
+fn judged<'a>(lesson: &'a Lesson, pieces: &'a [Piece], findings: &[Option<Finding>]) -> Vec<Judged<'a>> {
+    let mut faces: BTreeMap<&Piece, Vec<(&Portrait, &Finding)>> = BTreeMap::new();
+    for ((piece, face), finding) in pieces.iter().zip(&lesson.faces).zip(findings) {
+        if let Some(finding) = finding {
+            faces.entry(piece).or_default().push((face, finding));
+        }
+    }
+    let judged = faces.into_iter().filter_map(|(piece, faces)| {
+        let (face, worst) = faces.iter().max_by(|(_, a), (_, b)| a.doubt.total_cmp(&b.doubt))?;
+        let share = 1.0 / faces.len() as f32;
+        let estimate = Distribution(std::array::from_fn(|c| {
+            faces.iter().map(|(_, finding)| finding.estimate.0[c] * share).sum()
+        }));
+        Some(Judged { piece, given: worst.given, doubt: doubt(worst.given, &estimate), estimate, face })
+    });
+    let mut judged: Vec<_> = judged.collect();
+    judged.sort_by(|a, b| b.doubt.total_cmp(&a.doubt));
+    judged
+}
+
+fn save_table(part: Part, judged: &[Judged]) -> Result<()> {
+    let failed = || format!("cannot write '{}'", part.target().display());
+    let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;
+    let header = ["path", "start", "end", "given", "suggested", "probability", "rank"];
+    writer.write_record(header).with_context(failed)?;
+    for (n, one) in judged.iter().enumerate() {
+        let (Piece { path, start, end }, (suggested, probability)) = (one.piece, one.suggested());
+        let (probability, rank) = (format!("{probability:.4}"), (n + 1).to_string());
+        let row = [path, start, end, one.given.name(), suggested.name(), &probability, &rank];
+        writer.write_record(row).with_context(failed)?;
+    }
+    writer.flush().with_context(failed)?;
+    drop(writer);
+    part.finish()
+}
+
+fn save_probabilities(
+    file: &Path,
+    pieces: &[Piece],
+    findings: &[Option<Finding>],
+    overwrite: bool,
+) -> Result<()> {
+    let failed = || format!("cannot write '{}'", file.display());
+    let part = Part::create(file, overwrite)?;
+    let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;
+    let header = ["path", "given"].into_iter().chain(Expression::ALL.map(Expression::name));
+    writer.write_record(header).with_context(failed)?;
+    for (piece, finding) in pieces.iter().zip(findings) {
+        let Some(finding) = finding else { continue };
+        let row = [piece.path.clone(), finding.given.name().to_owned()].into_iter();
+        writer.write_record(row.chain(finding.told.0.map(|p| p.to_string()))).with_context(failed)?;
+    }
+    writer.flush().with_context(failed)?;
+    drop(writer);
+    part.finish()
+}

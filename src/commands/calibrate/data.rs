@@ -1,0 +1,168 @@
+//! `lanet-live calibrate --data DIR`: fits a temperature or a vector to labelled pictures, judged by pictures that it was not
+//! fitted to.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use lanet_live::clips::{Dataset, Sample};
+use lanet_live::device::Choice;
+use lanet_live::error::{Error, Result};
+use lanet_live::held_out::{self, Fitted, Heard, Scaling};
+#[cfg(feature = "capture")]
+use lanet_live::images;
+use lanet_live::net::{self, LaNet};
+use lanet_live::part::Part;
+use lanet_live::reader::CALIBRATION;
+
+use crate::commands::evaluate::{cache_folder, logits, samples, tell_skipped};
+use crate::commands::{Outcome, Stop, Talk, print};
+
+/// What is fitted, and to what.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Labelled pictures that the model did not learn from: a folder with labels.csv, a table, or a folder with a folder for
+    /// each expression
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Only this part of the data, by the table's column 'split'
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// The model: a name or a folder
+    #[arg(long, value_name = "NAME|DIR", default_value = net::DEFAULT)]
+    model: String,
+    /// The file of the calibration [default: calibration.toml in the model's folder, where it is used from then on; for a model
+    /// in the program calibration/NAME.toml]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How logits are scaled [default: what is better on pictures that it was not fitted to]
+    #[arg(long, value_enum, value_name = "temperature|vector")]
+    scaling: Option<Wanted>,
+    /// Also draw reliability diagrams, before and after, into this picture
+    #[cfg(feature = "capture")]
+    #[arg(long, value_name = "PATH")]
+    diagram: Option<PathBuf>,
+    /// Decides which pictures judge which
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Compute on: auto, cpu, cuda:N or metal:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+    /// Keep the faces that were found in this folder [default: .lanet-live in the folder of the data]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Replace files that exist
+    #[arg(short = 'y', long)]
+    overwrite: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wanted {
+    Temperature,
+    Vector,
+}
+
+/// Fits.
+pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
+    let device = options.device.parse::<Choice>()?.open()?;
+    let model = net::open(&options.model, &device)?;
+    let net = LaNet::from_model(&model)?;
+    let output = output(options)?;
+    #[cfg(feature = "capture")]
+    if let Some(file) = &options.diagram {
+        images::format_of(file)?;
+        if *file == output {
+            return Err(Error::usage(format!("'{}' would be written twice", file.display()))
+                .advice("choose another name for the diagram"));
+        }
+        drop(Part::create(file, options.overwrite)?);
+    }
+    let data = Dataset::open(&options.data)?;
+    tell_skipped(talk, &data.skipped, "of the table");
+    let entries = match &options.split {
+        Some(split) => data.split(split)?,
+        None => data.entries,
+    };
+    let cache = cache_folder(options.cache.as_deref(), &options.data);
+    let Some(samples) = samples(entries, &cache, &device, talk, stop)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let Some(logits) = logits(&net, &samples, &device, talk, stop)? else { return Ok(Outcome::Interrupted) };
+
+    let truth: Vec<_> = samples.iter().map(|sample| sample.label).collect();
+    let heard = Heard { logits: &logits, truth: &truth, groups: &groups(&samples) };
+    let wanted = options.scaling.map(|wanted| match wanted {
+        Wanted::Temperature => Scaling::Temperature,
+        Wanted::Vector => Scaling::Vector,
+    });
+    let name = options.data.file_name().unwrap_or_default().to_string_lossy();
+    let split = options.split.as_deref().unwrap_or("all");
+    let on = format!("{name}, {split}, {} faces", truth.len());
+    let learnt = model.card.learnt();
+    let fitted = held_out::fit((&model.card.fingerprint, &on), heard, learnt, wanted, options.seed)?;
+    fitted.calibration.save(&output, options.overwrite)?;
+    #[cfg(feature = "capture")]
+    if let Some(file) = &options.diagram {
+        diagram(file, &fitted, &truth, options.overwrite)?;
+    }
+    talk.say(&format!("{}: fitted to {} faces", output.display(), truth.len()));
+    print(|out| out.write_all(text(&fitted).as_bytes()))
+}
+
+/// Where the calibration will be, if it may be written there.
+fn output(options: &Options) -> Result<PathBuf> {
+    let embedded = net::names().any(|name| name == options.model);
+    let usual = || match embedded {
+        true => Path::new("calibration").join(format!("{}.toml", options.model)),
+        false => Path::new(&options.model).join(CALIBRATION),
+    };
+    let file = options.output.clone().unwrap_or_else(usual);
+    drop(Part::create(&file, options.overwrite)?);
+    Ok(file)
+}
+
+/// What belongs together has one number.
+fn groups(samples: &[Sample]) -> Vec<usize> {
+    let mut numbers = BTreeMap::new();
+    samples
+        .iter()
+        .map(|sample| {
+            let next = numbers.len();
+            *numbers.entry(&sample.path).or_insert(next)
+        })
+        .collect()
+}
+
+#[cfg(feature = "capture")]
+fn diagram(
+    file: &Path,
+    fitted: &Fitted,
+    truth: &[lanet_live::expression::Expression],
+    overwrite: bool,
+) -> Result<()> {
+    let panel = |when: &str, told: &_, error: f64| {
+        let title = format!("{when}: calibration error {error:.3} over {} faces", truth.len());
+        (title, lanet_live::metrics::reliability(told, truth))
+    };
+    let [before, after] = fitted.errors;
+    let panels = [panel("before", &fitted.before, before), panel("after", &fitted.after, after)];
+    crate::commands::reliability::save(file, &panels, overwrite)
+}
+
+fn text(fitted: &Fitted) -> String {
+    let [before, after] = fitted.errors;
+    let mut text =
+        format!("calibration error {before:.4} before, {after:.4} after, on faces not fitted to\n");
+    for choice in &fitted.choices {
+        let chosen = match choice.chosen {
+            Scaling::Temperature => "temperature",
+            Scaling::Vector => "vector",
+        };
+        text += &format!(
+            "{:9} prior: loss {:.4} before, {:.4} with a temperature, {:.4} with a vector: {chosen}\n",
+            choice.expected, choice.before, choice.temperature, choice.vector
+        );
+    }
+    text
+}
