@@ -125,7 +125,12 @@ impl Calibration {
 
     /// The calibrated probabilities for a face's logits.
     pub fn apply(&self, logits: [f32; COUNT]) -> Distribution {
-        Distribution::softmax(plus(logits, self.offsets).map(|logit| logit / self.temperature))
+        Distribution::softmax(self.scores(logits))
+    }
+
+    /// The logarithms of these probabilities, but for a number that is added to all of them.
+    pub fn scores(&self, logits: [f32; COUNT]) -> [f32; COUNT] {
+        plus(logits, self.offsets).map(|logit| logit / self.temperature)
     }
 
     /// The calibration of a file's text, if it was made for these weights.

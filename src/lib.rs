@@ -20,6 +20,7 @@ pub mod kernels;
 pub mod metrics;
 pub mod prior;
 pub mod calibration;
+pub mod neutral;
 pub mod canvas;
 
 // second floor: frames in and out
@@ -43,4 +44,5 @@ pub mod receivers;
 
 // top floor: learning
 pub mod clips;
+pub mod profile;
 pub mod train;

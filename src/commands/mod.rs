@@ -2,6 +2,7 @@
 
 mod bar;
 mod bench;
+mod calibrate;
 mod devices;
 mod evaluate;
 mod models;
@@ -101,6 +102,8 @@ enum Command {
     Prepare(prepare::Options),
     /// Measure how well a model tells the expressions of labelled pictures
     Evaluate(Box<evaluate::Options>),
+    /// Take somebody's own neutral
+    Calibrate(Box<calibrate::Options>),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -183,6 +186,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
         Some(Command::Train(options)) => train::run(&options, cli.talk, &stop),
         Some(Command::Prepare(options)) => prepare::run(&options, cli.talk, &stop),
         Some(Command::Evaluate(options)) => evaluate::run(&options, cli.talk, &stop),
+        Some(Command::Calibrate(options)) => calibrate::run(&options, cli.talk, &stop),
         Some(Command::Completions { shell }) => print(|out| {
             clap_complete::generate(shell, &mut Cli::command(), "lanet-live", out);
             Ok(())

@@ -72,6 +72,8 @@ struct Look {
     help: bool,
     /// Whether faces are hidden, for those who look for them: whoever hides faces wants all of them found.
     hiding: Arc<AtomicBool>,
+    /// Set when neutrals are to be taken.
+    neutral: Arc<AtomicBool>,
 }
 
 /// What else a key asks for.
@@ -93,6 +95,7 @@ impl Look {
             Key::Pose => self.style.pose = !self.style.pose,
             Key::Strip => self.style.strip = !self.style.strip,
             Key::Help => self.help = !self.help,
+            Key::Neutral => self.neutral.store(true, Ordering::Relaxed),
             Key::Blur => {
                 self.style.blur = !self.style.blur;
                 self.hiding.store(self.style.blur, Ordering::Relaxed);
@@ -105,7 +108,7 @@ impl Look {
 impl View {
     /// Shows readings in a window. `hiding` is set while its user hides faces by a key.
     pub fn new(window: Window, style: Style, pace: Pace, hiding: Arc<AtomicBool>) -> Self {
-        let look = Look { style, paused: false, help: false, hiding };
+        let look = Look { style, paused: false, help: false, hiding, neutral: Arc::default() };
         let (meter, warnings) = (Arc::new(Meter::new("view")), Warnings::default());
         Self {
             window,
@@ -121,6 +124,11 @@ impl View {
             meter,
             warnings,
         }
+    }
+
+    /// Sets this when its user asks by a key that neutrals be taken.
+    pub fn taking_neutrals(self, asked: Arc<AtomicBool>) -> Self {
+        Self { look: Look { neutral: asked, ..self.look }, ..self }
     }
 
     /// How long it takes to draw and to show a reading.
@@ -200,7 +208,7 @@ impl View {
     fn draw(&mut self) -> Result<()> {
         let Some(reading) = &self.shown else { return Ok(()) };
         let Look { style, paused, help, .. } = self.look;
-        let (mark, text) = match (paused, self.pace) {
+        let (mark, mut text) = match (paused, self.pace) {
             (true, Pace::Pictures) => (None, "Space: next, h: help".to_owned()),
             (true, _) => (Some(Mark::Paused), time_of(reading)),
             (false, Pace::Live) if self.silent => (Some(Mark::Reconnecting), time_of(reading)),
@@ -209,6 +217,9 @@ impl View {
             }
             (false, _) => (None, time_of(reading)),
         };
+        if let Some(words) = neutral_words(reading) {
+            text = format!("{text}  {words}");
+        }
         let hud = Hud { marks: mark.as_slice(), text: &text, help: if help { &HELP } else { &[] } };
         self.window.show(self.overlay.draw(reading, style, &hud))
     }
@@ -220,6 +231,16 @@ impl View {
         if let Err(error) = images::write(&free_name(reading.frame.index), &image, false) {
             self.warnings.add(Warning::NoScreenshot { why: error.line() });
         }
+    }
+}
+
+/// What is said of neutrals: how long somebody has to be at rest, or else that somebody is read against their own.
+fn neutral_words(reading: &Reading) -> Option<String> {
+    let sitting = reading.faces.iter().filter_map(|face| face.baseline.sitting).max();
+    let own = reading.faces.iter().any(|face| face.baseline.own);
+    match sitting {
+        Some(left) => Some(format!("face at rest, {} s", left.as_secs_f64().ceil())),
+        None => own.then(|| "own neutral".to_owned()),
     }
 }
 
@@ -245,7 +266,10 @@ mod tests {
     #[test]
     fn whoever_hides_faces_by_a_key_wants_all_of_them_found() {
         let hiding = Arc::new(AtomicBool::new(false));
-        let mut look = Look { style: Style::default(), paused: false, help: false, hiding: hiding.clone() };
+        let neutral = Arc::new(AtomicBool::new(false));
+        let (hides, takes) = (hiding.clone(), neutral.clone());
+        let mut look =
+            Look { style: Style::default(), paused: false, help: false, hiding: hides, neutral: takes };
         for wanted in [true, false] {
             assert_eq!(look.press(Key::Blur), Wish::Redraw);
             assert_eq!((look.style.blur, hiding.load(Ordering::Relaxed)), (wanted, wanted));
@@ -253,7 +277,8 @@ mod tests {
         assert_eq!((look.press(Key::Quit), look.press(Key::Screenshot)), (Wish::Close, Wish::Screenshot));
         look.press(Key::Pause);
         look.press(Key::Help);
-        assert!(look.paused && look.help);
+        look.press(Key::Neutral);
+        assert!(look.paused && look.help && neutral.load(Ordering::Relaxed));
     }
 
     #[test]

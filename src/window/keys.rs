@@ -22,12 +22,14 @@ pub enum Key {
     Pose,
     /// `t`
     Strip,
+    /// `n`
+    Neutral,
     /// `h`
     Help,
 }
 
 /// The keys and what they do.
-pub const HELP: [(&str, &str); 9] = [
+pub const HELP: [(&str, &str); 10] = [
     ("Space", "pause"),
     ("s", "take a picture"),
     ("m", "mirror"),
@@ -35,12 +37,13 @@ pub const HELP: [(&str, &str); 9] = [
     ("p", "head pose"),
     ("t", "last 20 seconds"),
     ("b", "hide faces"),
+    ("n", "5 s at rest: your own neutral"),
     ("h", "help"),
     ("q, Esc", "close"),
 ];
 
 /// What is written on keys, where they lie on a keyboard whose letters are others, and what they stand for.
-const KEYS: [(&str, KeyCode, Key); 8] = [
+const KEYS: [(&str, KeyCode, Key); 9] = [
     ("q", KeyCode::KeyQ, Key::Quit),
     ("s", KeyCode::KeyS, Key::Screenshot),
     ("m", KeyCode::KeyM, Key::Mirror),
@@ -48,6 +51,7 @@ const KEYS: [(&str, KeyCode, Key); 8] = [
     ("p", KeyCode::KeyP, Key::Pose),
     ("t", KeyCode::KeyT, Key::Strip),
     ("b", KeyCode::KeyB, Key::Blur),
+    ("n", KeyCode::KeyN, Key::Neutral),
     ("h", KeyCode::KeyH, Key::Help),
 ];
 

@@ -2,10 +2,11 @@
 
 mod options;
 mod report;
-mod source;
+pub mod source;
 mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
 use lanet_live::face::{self, FaceFinder};
 use lanet_live::flow::{self, Delivery, Stream};
+use lanet_live::profile::{self, Profile};
 use lanet_live::reader::{Classifier, Reading};
 use lanet_live::receivers::drawing::Drawing;
 use lanet_live::receivers::timeline::TimelinePicture;
@@ -41,13 +43,16 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     add_files(options, &source, &mut fan, &mut warnings)?;
     // Whether the window hides faces now.
     let hiding = Arc::new(AtomicBool::new(options.blur()));
-    let view = open_view(options, &source, &mut fan, hiding.clone())?;
+    // Whether neutrals are to be taken.
+    let neutral = Arc::new(AtomicBool::new(false));
+    let view = open_view(options, &source, &mut fan, hiding.clone())?
+        .map(|(view, queue)| (view.taking_neutrals(neutral.clone()), queue));
     let talk_of_progress = Talk { no_progress: talk.no_progress || live, ..talk };
     let needed = view.is_none() && fan.meters().is_empty();
     let (tally, counted) = Tally::new(live, needed, Bar::new(talk_of_progress, count, "frames"));
     fan.add("summary", Delivery::Every, tally);
 
-    let readings = readings(options, source, hiding)?;
+    let readings = readings(options, source, hiding, neutral)?;
     let mut meters = readings.meters();
     meters.extend(fan.meters());
     let closed = Arc::new(AtomicBool::new(false));
@@ -116,7 +121,11 @@ fn add_files(
         fan.add("timeline", Delivery::Every, TimelinePicture::create(path.clone(), overwrite)?);
     }
     if let Some(path) = &options.results {
-        fan.add("results", Delivery::Every, Results::create(path, overwrite, options.raw.unwrap_or(false))?);
+        let mut results = Results::create(path, overwrite, options.raw.unwrap_or(false))?;
+        if options.person.is_some() || options.auto_neutral() {
+            results = results.with_baseline();
+        }
+        fan.add("results", Delivery::Every, results);
     }
     if let Some(path) = &options.output {
         let style = options.style(false);
@@ -162,7 +171,14 @@ fn open_view(
 }
 
 /// Frames become scenes, scenes readings, each on a thread of its own. All faces are found while they are hidden.
-fn readings(options: &Options, source: Source, hiding: Arc<AtomicBool>) -> Result<Stream<Reading>> {
+fn readings(
+    options: &Options,
+    source: Source,
+    hiding: Arc<AtomicBool>,
+    neutral: Arc<AtomicBool>,
+) -> Result<Stream<Reading>> {
+    let profile = options.person.as_ref().map(|name| Profile::open(Path::new(profile::FOLDER), name));
+    let profile = profile.transpose()?;
     let device = options.device.as_deref().unwrap_or("auto").parse::<Choice>()?.open()?;
     // Pictures are independent of each other.
     let usual = if source.live { 0.3 } else { 0.0 };
@@ -175,8 +191,15 @@ fn readings(options: &Options, source: Source, hiding: Arc<AtomicBool>) -> Resul
     let everywhere = face::Options { max_faces: MOST_FACES as usize, interval: 1, ..finding };
     let mut finder = FaceFinder::new(finding, &device)?;
     let smoothing = Duration::from_secs_f64(smoothing);
-    let mut classifier = Classifier::open(options.model.as_deref(), options.prior, smoothing, &device)?
-        .with_most_faces(most_faces);
+    let own = profile.as_ref().and_then(|profile| profile.model.as_ref()?.to_str());
+    let model = options.model.as_deref().or(own);
+    let mut classifier = Classifier::open(model, options.prior, smoothing, &device)?
+        .with_most_faces(most_faces)
+        .taking_neutrals(neutral)
+        .estimating_neutrals(options.auto_neutral());
+    if let Some(Profile { name, neutral, .. }) = &profile {
+        classifier = classifier.with_person(name, neutral.as_ref())?;
+    }
 
     let find = move |frame| {
         finder.look(if hiding.load(Ordering::Relaxed) { everywhere } else { finding });
