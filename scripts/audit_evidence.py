@@ -52,7 +52,7 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--program", type=Path, default=Path("target/release/lanet-live"))
-    parser.add_argument("--start", default="lanet-mobilenet-v1")
+    parser.add_argument("--start", default="lanet-sface")
     parser.add_argument("--backbone")
     parser.add_argument("--plant", action="append", choices=PLANTS)
     parser.add_argument("--seed", type=int, default=7)

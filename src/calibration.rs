@@ -111,6 +111,14 @@ impl Calibration {
         })
     }
 
+    /// It with what `natural` was fitted to where expressions are expected as in the net's data, and what `balanced` was where
+    /// they are expected alike: for nets that then say something else.
+    pub fn joined(self, natural: &Self, balanced: &Self) -> Self {
+        let vectors =
+            Vectors { natural: natural.vectors.natural, balanced: balanced.vectors.balanced, ..self.vectors };
+        Self { natural: natural.natural, balanced: balanced.balanced, vectors, ..self }
+    }
+
     /// It with vectors in place of all its temperatures, fitted to the same faces as they were.
     ///
     /// # Errors
@@ -164,11 +172,16 @@ impl Calibration {
 
     /// The calibrated probabilities for a face's logits.
     pub fn apply(&self, logits: [f32; COUNT]) -> Distribution {
+        Distribution::softmax(self.scores(logits))
+    }
+
+    /// The logarithms of these probabilities, but for a number that is added to all of them.
+    pub fn scores(&self, logits: [f32; COUNT]) -> [f32; COUNT] {
         let logits = plus(logits, self.offsets);
-        Distribution::softmax(match &self.vectors.usual {
+        match &self.vectors.usual {
             Some(vector) => vector.apply(logits),
             None => logits.map(|logit| logit / self.temperature),
-        })
+        }
     }
 
     /// How logits are scaled, in words.

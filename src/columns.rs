@@ -51,6 +51,8 @@ pub struct FaceRow {
     pub unsure: bool,
     /// The probabilities of all expressions in this frame alone, if they are wanted.
     pub raw_probabilities: Option<Distribution>,
+    /// Whether it is read against the person's own neutral.
+    pub baseline: bool,
 }
 
 /// What a column holds.
@@ -117,9 +119,13 @@ impl Column {
     }
 }
 
-/// The columns; `raw` adds those of the probabilities before they are smoothed.
-pub fn columns(raw: bool) -> &'static [Column] {
-    if raw { &COLUMNS } else { &COLUMNS[..COLUMNS.len() - Expression::ALL.len()] }
+/// The columns; `raw` adds those of the probabilities before they are smoothed, `baseline` the one that says whether a face
+/// is read against the person's own neutral.
+pub fn columns(raw: bool, baseline: bool) -> impl Iterator<Item = &'static Column> {
+    COLUMNS.iter().filter(move |column| match column.place {
+        Place::MapOf("raw_probabilities", _) => raw,
+        _ => baseline || column.name != "baseline",
+    })
 }
 
 use Kind::{Flag, Integer, Real, Text};
@@ -140,7 +146,7 @@ const SHARE: &str = "0 to 1";
 
 /// All columns, in order.
 #[rustfmt::skip]
-pub static COLUMNS: [Column; 32] = [
+pub static COLUMNS: [Column; 33] = [
     column("source", "", Text, Key, |r| Some(Value::Text(&r.source)), "the file, address or camera that the frame came from"),
     column("frame", "", Integer, Key, |r| Some(Value::Integer(r.frame)), "the frame's number in its source, from 0"),
     column("time", "s", Real, Key, |r| real(r.time.as_secs_f64(), 6), "the frame's time stamp in its source"),
@@ -173,6 +179,7 @@ pub static COLUMNS: [Column; 32] = [
     column("raw_disgust", SHARE, Real, MapOf("raw_probabilities", "disgust"), |r| raw(r, Expression::Disgust), "of disgust"),
     column("raw_fear", SHARE, Real, MapOf("raw_probabilities", "fear"), |r| raw(r, Expression::Fear), "of fear"),
     column("raw_contempt", SHARE, Real, MapOf("raw_probabilities", "contempt"), |r| raw(r, Expression::Contempt), "of contempt"),
+    column("baseline", "", Flag, IfTrue, |r| face(r).map(|f| Value::Flag(f.baseline)), "whether the face is read against the person's own neutral"),
 ];
 
 fn face(row: &Row) -> Option<&FaceRow> {
@@ -278,6 +285,7 @@ pub(crate) mod tests {
             probabilities: Distribution([0.01, 0.93, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01]),
             unsure: true,
             raw_probabilities: Some(Distribution([0.02, 0.86, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02])),
+            baseline: false,
         };
         Row {
             source: "a".into(),
@@ -291,7 +299,7 @@ pub(crate) mod tests {
     #[test]
     fn every_expression_has_its_columns_in_order() {
         let named = |prefix: &str| Expression::ALL.map(|e| format!("{prefix}{}", e.name()));
-        let (p, raw) = (&COLUMNS[14..22], &COLUMNS[32 - 8..]);
+        let (p, raw) = (&COLUMNS[14..22], &COLUMNS[COLUMNS.len() - 8..]);
         assert!(p.iter().map(|c| c.name).eq(named("p_")) && raw.iter().map(|c| c.name).eq(named("raw_")));
         for (n, column) in p.iter().chain(raw).enumerate() {
             let Place::MapOf(_, key) = column.place else { panic!("{}", column.name) };
@@ -309,7 +317,7 @@ pub(crate) mod tests {
     #[test]
     fn values_are_of_the_kind_that_their_column_says() {
         let row = row();
-        for column in columns(true) {
+        for column in columns(true, true) {
             let kind = match column.value(&row).unwrap() {
                 Value::Text(_) => Kind::Text,
                 Value::Integer(_) => Kind::Integer,
@@ -319,7 +327,8 @@ pub(crate) mod tests {
             assert_eq!(kind, column.kind, "{}", column.name);
             assert!(!column.about.is_empty());
         }
-        assert_eq!(columns(false).len() + Expression::ALL.len(), columns(true).len());
+        let count = |raw, baseline| columns(raw, baseline).count();
+        assert_eq!([count(false, false), count(true, false), count(true, true)], [23, 31, 32]);
     }
 
     #[test]
@@ -330,6 +339,9 @@ pub(crate) mod tests {
             r#"{"v":1,"source":"a","frame":12,"time":0.5005,"track":1,"box":[10.0,20.0,100.0,120.5],"#
         ));
         assert!(json.contains(raw) && json.ends_with(r#""contempt":0.02}}"#), "{json}");
+        let mut row = row();
+        row.face.as_mut().unwrap().baseline = true;
+        assert!(serde_json::to_string(&row).unwrap().ends_with(r#""contempt":0.02},"baseline":true}"#));
     }
 
     #[test]

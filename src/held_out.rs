@@ -62,6 +62,23 @@ pub struct Fitted {
     pub errors: [f64; 2],
 }
 
+impl Fitted {
+    /// As [`Calibration::joined`].
+    pub fn joined(mut self, natural: &Self, balanced: &Self) -> Self {
+        self.calibration = self.calibration.joined(&natural.calibration, &balanced.calibration);
+        for choice in &mut self.choices {
+            let other = match choice.expected {
+                "natural" => natural,
+                "balanced" => balanced,
+                _ => continue,
+            };
+            *choice =
+                other.choices.iter().copied().find(|c| c.expected == choice.expected).unwrap_or(*choice);
+        }
+        self
+    }
+}
+
 /// Fits to faces that the network did not learn from. `wanted` leaves no choice between temperature and vector; of equally
 /// good ones it is the temperature. The seed shares the faces out.
 ///

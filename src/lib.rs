@@ -59,6 +59,7 @@ pub mod prior;
 pub mod scaling;
 pub mod calibration;
 pub mod held_out;
+pub mod neutral;
 pub mod canvas;
 
 // second floor: frames in and out
@@ -75,6 +76,7 @@ pub mod results;
 pub mod net;
 pub mod face;
 pub mod people;
+pub mod profile;
 pub mod reader;
 pub mod analyser;
 pub mod overlay;

@@ -37,6 +37,29 @@ impl<T> Default for People<T> {
 }
 
 impl<T> People<T> {
+    /// Forgets everybody if a frame comes from elsewhere or from an earlier time. [`People::meet`] does so as well.
+    pub fn turn_to(&mut self, frame: &Frame) {
+        if self.source.as_ref() != Some(&frame.source) || frame.time < self.now {
+            self.people.clear();
+            self.source = Some(frame.source.clone());
+        }
+        self.now = frame.time;
+    }
+
+    /// Says what the person with a face of this number is called, if they are remembered.
+    pub fn call(&mut self, track: u64, name: &Arc<str>) {
+        if let Some(person) = self.people.get_mut(&track) {
+            person.name = Some(name.clone());
+        }
+    }
+
+    /// The number of the face of whoever is called so, if they are remembered.
+    pub fn called(&self, name: &str) -> Option<u64> {
+        let remembered = self.iter().filter(|(_, person)| self.now.saturating_sub(person.seen) <= MEMORY);
+        let mut called = remembered.filter(|(_, person)| person.name.as_deref() == Some(name));
+        called.next().map(|(track, _)| track)
+    }
+
     /// Notes of everybody in a frame what is known of them now, then forgets who is gone. `faces` are the numbers of
     /// those who are seen, each with what is seen; from that and from what was known before, `know` makes what is
     /// known now.
@@ -46,11 +69,7 @@ impl<T> People<T> {
         faces: impl IntoIterator<Item = (u64, S)>,
         mut know: impl FnMut(S, Option<Person<T>>) -> T,
     ) {
-        if self.source.as_ref() != Some(&frame.source) || frame.time < self.now {
-            self.people.clear();
-            self.source = Some(frame.source.clone());
-        }
-        self.now = frame.time;
+        self.turn_to(frame);
         for (track, seen) in faces {
             let before = self.people.remove(&track);
             let name = before.as_ref().and_then(|person| person.name.clone());
@@ -89,6 +108,22 @@ mod tests {
         assert_eq!(met(&[("a", 0, &[1, 2]), ("a", 1501, &[1])]), [(1, 2)]);
         // Whom the tracker knows again is known, however far the frames are apart.
         assert_eq!(met(&[("a", 0, &[1]), ("a", 5000, &[1])]), [(1, 2)]);
+    }
+
+    #[test]
+    fn a_name_stays_with_its_face_while_that_is_remembered() {
+        let mut people = People::default();
+        let mut meet = |source: &str, ms, track| {
+            let image = Image::filled(1, 1, [0; 3]);
+            let frame = Frame { image, source: source.into(), index: 0, time: Duration::from_millis(ms) };
+            people.turn_to(&frame);
+            let called = people.called("anna");
+            people.meet(&frame, [(track, ())], |(), _| ());
+            people.call(1, &"anna".into());
+            called
+        };
+        assert_eq!([meet("a", 0, 1), meet("a", 40, 2), meet("a", 1500, 2)], [None, Some(1), Some(1)]);
+        assert_eq!([meet("a", 1600, 2), meet("a", 1700, 1), meet("b", 1800, 1)], [None, None, None]);
     }
 
     #[test]

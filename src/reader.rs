@@ -1,20 +1,23 @@
 //! From faces to expressions: calibrated, and smoothed over time for each person.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use candle_core::Device;
 
 use crate::calibration::Calibration;
 use crate::columns::{FaceRow, Row};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::expression::{COUNT, Distribution, Expression};
 use crate::face::align::crop;
 use crate::face::{Face, Scene};
 use crate::frame::Frame;
 use crate::geometry::Rect;
 use crate::net::{self, Card, LaNet};
-use crate::people::{People, Person};
+use crate::neutral::{self, Excess, Neutral, Own};
+use crate::people::People;
 use crate::prior::Prior;
 
 /// Under this probability the expression is called unsure.
@@ -51,9 +54,26 @@ pub struct ReadFace {
     pub calibrated: Distribution,
     /// The same, smoothed over time: what is shown. Without smoothing it is `calibrated`.
     pub smoothed: Distribution,
+    /// Against which neutral it is read.
+    pub baseline: Baseline,
+}
+
+/// Against which neutral a face is read. What the net says, the logits, does not depend on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Baseline {
+    /// Whether it is the person's own.
+    pub own: bool,
+    /// How much longer the person is looked at for it, if they are.
+    pub sitting: Option<Duration>,
 }
 
 impl Reading {
+    /// The reading of a frame in which these faces were read, and no others seen.
+    pub fn new(frame: Frame, faces: Vec<ReadFace>) -> Self {
+        let whereabouts = faces.iter().map(|face| face.face.bounds).collect();
+        Self { frame, faces, whereabouts }
+    }
+
     /// The reading as rows of results: one for each face, or one that says that there is none. `raw` adds the
     /// probabilities before they are smoothed.
     pub fn rows(&self, raw: bool) -> Vec<Row> {
@@ -68,6 +88,11 @@ impl Reading {
 }
 
 impl ReadFace {
+    /// A face that is told to show `told`, and nothing is smoothed.
+    pub fn new(face: Face, logits: [f32; COUNT], told: Distribution) -> Self {
+        Self { face, logits, calibrated: told, smoothed: told, baseline: Baseline::default() }
+    }
+
     /// What results hold of it; `raw` as for [`Reading::rows`].
     pub fn row(&self, raw: bool) -> FaceRow {
         let (expression, confidence) = self.expression();
@@ -81,6 +106,7 @@ impl ReadFace {
             probabilities: self.smoothed,
             unsure: self.unsure(),
             raw_probabilities: raw.then_some(self.calibrated),
+            baseline: self.baseline.own,
         }
     }
 
@@ -101,11 +127,14 @@ impl ReadFace {
 
     /// Whether the face is too small or too turned to be read, or no expression is probable enough.
     pub fn unsure(&self) -> bool {
-        self.face.bounds.w < UNSURE_WIDTH
-            || self.face.pose.yaw.abs() > UNSURE_YAW
-            || self.face.pose.pitch.abs() > UNSURE_PITCH
-            || self.expression().1 < UNSURE_CONFIDENCE
+        !is_plain(&self.face) || self.expression().1 < UNSURE_CONFIDENCE
     }
+}
+
+/// Whether a face is large enough and turned to the camera enough to be read.
+pub fn is_plain(face: &Face) -> bool {
+    let Face { bounds, pose, .. } = face;
+    bounds.w >= UNSURE_WIDTH && pose.yaw.abs() <= UNSURE_YAW && pose.pitch.abs() <= UNSURE_PITCH
 }
 
 /// The file of a model's folder that holds its calibration.
@@ -133,14 +162,20 @@ pub struct Classifier {
     most_faces: usize,
     device: Device,
     people: People<Known>,
+    /// Who is expected, and their excess.
+    person: Option<(Arc<str>, Option<Excess>)>,
+    /// Set when somebody asks that neutrals be taken now.
+    asked: Arc<AtomicBool>,
+    watching: bool,
 }
 
 /// What is known of a person.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     bounds: Rect,
     /// None of one whose expression was not read.
     smoothed: Option<Distribution>,
+    own: Own,
 }
 
 impl Classifier {
@@ -167,7 +202,39 @@ impl Classifier {
     /// change has arrived by 63 %, whatever the frame rate; zero changes nothing.
     pub fn new(net: LaNet, calibration: Calibration, smoothing: Duration, device: &Device) -> Self {
         let (device, people) = (device.clone(), People::default());
-        Self { net, calibration, smoothing, most_faces: usize::MAX, device, people }
+        let (person, asked, watching) = (None, Arc::default(), false);
+        Self { net, calibration, smoothing, most_faces: usize::MAX, device, people, person, asked, watching }
+    }
+
+    /// Expects somebody of this name, and reads them against their own neutral: the largest face is theirs, and stays so
+    /// while it is followed.
+    ///
+    /// # Errors
+    /// A neutral that was taken with another model.
+    pub fn with_person(self, name: &str, neutral: Option<&Neutral>) -> Result<Self> {
+        if neutral.is_some_and(|neutral| neutral.fingerprint != self.calibration.fingerprint) {
+            return Err(Error::new(format!("the neutral of '{name}' was taken with another model"))
+                .of_kind(Kind::Model)
+                .advice("take it again with calibrate --neutral, or choose its model with --model"));
+        }
+        let excess = neutral.map(|neutral| neutral.excess(&self.calibration));
+        Ok(Self { person: Some((name.into(), excess)), ..self })
+    }
+
+    /// Looks at faces for their neutral for a while whenever `asked` is set: at all who are there then or, where somebody is
+    /// expected, at that one. It is forgotten with the number of the face.
+    pub fn taking_neutrals(self, asked: Arc<AtomicBool>) -> Self {
+        Self { asked, ..self }
+    }
+
+    /// Estimates the neutral of everybody while they are followed, and reads them against it once it can be trusted.
+    pub fn estimating_neutrals(self, watching: bool) -> Self {
+        Self { watching, ..self }
+    }
+
+    /// How its probabilities come from logits, before anybody's neutral is taken off.
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
     }
 
     /// Reads so many faces of a scene, those with the lowest numbers; of the others is known only where they are.
@@ -198,32 +265,49 @@ impl Classifier {
                 .advice("its weights are damaged: train it again, or choose another with --model"));
         }
         let mut faces = Vec::with_capacity(logits.len());
+        let Self { calibration, smoothing, people, person, asked, watching, .. } = self;
+        people.turn_to(&frame);
+        let named = person.as_ref().and_then(|(name, _)| {
+            let largest =
+                seen.iter().take(logits.len()).max_by(|a, b| a.bounds.area().total_cmp(&b.bounds.area()));
+            people.called(name).or(largest.map(|face| face.track))
+        });
+        let asked = asked.swap(false, Ordering::Relaxed);
         let logits = logits.into_iter().map(Some).chain(std::iter::repeat(None));
         let seen = seen.into_iter().zip(logits).map(|(face, logits)| (face.track, (face, logits)));
-        let Self { calibration, smoothing, people, .. } = self;
         people.meet(&frame, seen, |(face, logits), before| {
-            let bounds = face.bounds;
-            let smoothed = logits.map(|logits| {
-                let calibrated = calibration.apply(logits);
-                let smoothed = smoothed(before, calibrated, frame.time, *smoothing);
-                faces.push(ReadFace { face, logits, calibrated, smoothed });
-                smoothed
-            });
-            Known { bounds, smoothed }
+            let (bounds, is_named) = (face.bounds, named == Some(face.track));
+            let last = before.as_ref().and_then(|person| Some((person.seen, person.known.smoothed?)));
+            let mut own = before.map_or_else(|| Own::new(*watching), |person| person.known.own);
+            let Some(logits) = logits else { return Known { bounds, smoothed: None, own } };
+            if asked && (named.is_none() || is_named) {
+                own.sit();
+            }
+            if is_plain(&face) {
+                own.note(frame.time, logits, calibration);
+            }
+            let excess = own.excess(person.as_ref().filter(|_| is_named).and_then(|(_, excess)| *excess));
+            let calibrated = neutral::told(calibration, logits, excess);
+            let smoothed = smoothed(last, calibrated, frame.time, *smoothing);
+            let baseline = Baseline { own: excess.is_some(), sitting: own.sitting() };
+            faces.push(ReadFace { face, logits, calibrated, smoothed, baseline });
+            Known { bounds, smoothed: Some(smoothed), own }
         });
+        if let (Some((name, _)), Some(track)) = (person, named) {
+            people.call(track, name);
+        }
         let whereabouts = people.iter().map(|(_, person)| person.known.bounds).collect();
         Ok(Reading { frame, faces, whereabouts })
     }
 }
 
-/// An exponential mean over time: what a person shows `now`, after what is known of them from before.
+/// An exponential mean over time: what a person shows `now`, after what they showed when last seen.
 fn smoothed(
-    before: Option<Person<Known>>,
+    last: Option<(Duration, Distribution)>,
     now: Distribution,
     time: Duration,
     constant: Duration,
 ) -> Distribution {
-    let last = before.and_then(|person| Some((person.seen, person.known.smoothed?)));
     match last {
         Some((seen, last)) if !constant.is_zero() => {
             let passed = time.saturating_sub(seen).as_secs_f32();
@@ -243,20 +327,17 @@ mod tests {
     const SAD: Distribution = Distribution([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
     const HAPPY: Distribution = Distribution([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
 
-    fn sad() -> Option<Person<Known>> {
-        let known = Known { bounds: Rect::default(), smoothed: Some(SAD) };
-        Some(Person { name: None, seen: Duration::ZERO, known })
+    fn sad() -> Option<(Duration, Distribution)> {
+        Some((Duration::ZERO, SAD))
     }
 
     fn after_one_second(frames_per_second: u32) -> f32 {
         let frame = Duration::from_secs(1) / frames_per_second;
         let mut person = sad();
         for n in 1..=frames_per_second {
-            let now = smoothed(person, HAPPY, frame * n, Duration::from_millis(500));
-            let known = Known { bounds: Rect::default(), smoothed: Some(now) };
-            person = Some(Person { name: None, seen: frame * n, known });
+            person = Some((frame * n, smoothed(person, HAPPY, frame * n, Duration::from_millis(500))));
         }
-        person.unwrap().known.smoothed.unwrap().of(Expression::Happiness)
+        person.unwrap().1.of(Expression::Happiness)
     }
 
     #[test]
@@ -309,6 +390,66 @@ mod tests {
             (reading.faces.len(), reading.whereabouts.len())
         };
         assert_eq!((places(0, 3), places(1500, 0), places(1600, 0)), ((2, 3), (0, 3), (0, 0)));
+    }
+
+    /// A classifier whose net takes every face of `scene` for another expression than neutral, and what its neutral is then.
+    fn rest() -> (Calibration, Neutral) {
+        let face = classifier(Duration::ZERO).classify(scene("a", 0, 1)).unwrap().faces.remove(0);
+        let name = net::open(net::DEFAULT, &Device::Cpu).unwrap().card.fingerprint;
+        let mut logits = face.logits;
+        // As if the net were sure that it is sad.
+        logits[Expression::Sadness as usize] = logits[Expression::Neutral as usize] + 4.0;
+        (Calibration::none(&name), Neutral { fingerprint: name, frames: 50, logits })
+    }
+
+    #[test]
+    fn the_largest_face_is_the_persons_and_stays_theirs() {
+        let (_, neutral) = rest();
+        let mut named = classifier(Duration::ZERO).with_person("anna", Some(&neutral)).unwrap();
+        let mut own = |ms, wide: &[f32]| -> Vec<bool> {
+            let mut scene = scene("a", ms, wide.len() as u64);
+            for (face, &w) in scene.faces.iter_mut().zip(wide) {
+                face.bounds.w = w;
+            }
+            let reading = named.classify(scene).unwrap();
+            reading.faces.iter().map(|face| face.baseline.own).collect()
+        };
+        assert_eq!(own(0, &[50.0, 84.0]), [false, true]);
+        assert_eq!(own(100, &[90.0, 84.0]), [false, true]);
+        assert_eq!(own(200, &[90.0]), [false], "gone for a moment");
+        assert_eq!(own(1800, &[90.0]), [true], "it is gone, and so are the others");
+        let other = Neutral { fingerprint: "f".into(), ..neutral };
+        let line = classifier(Duration::ZERO).with_person("anna", Some(&other)).err().unwrap().line();
+        assert!(line.contains("'anna' was taken with another model"), "{line}");
+    }
+
+    #[test]
+    fn a_neutral_is_taken_off_what_is_told_and_not_off_what_the_net_says() {
+        let (_, neutral) = rest();
+        let read = |mut by: Classifier| by.classify(scene("a", 0, 1)).unwrap().faces.remove(0);
+        let usual = read(classifier(Duration::ZERO));
+        let own = read(classifier(Duration::ZERO).with_person("anna", Some(&neutral)).unwrap());
+        assert_eq!(own.logits, usual.logits);
+        assert!(own.calibrated.of(Expression::Sadness) < usual.calibrated.of(Expression::Sadness));
+        assert!(own.row(false).baseline && !usual.row(false).baseline);
+    }
+
+    #[test]
+    fn neutrals_are_taken_of_all_who_are_there_when_it_is_asked_for() {
+        let asked = Arc::new(AtomicBool::new(true));
+        let mut taking = classifier(Duration::ZERO).taking_neutrals(asked.clone());
+        let mut baselines = |ms, faces| -> Vec<Baseline> {
+            let reading = taking.classify(scene("a", ms, faces)).unwrap();
+            reading.faces.iter().map(|face| face.baseline).collect()
+        };
+        let sitting = |ms| Baseline { own: false, sitting: Some(Duration::from_millis(ms)) };
+        assert_eq!(baselines(0, 1), [sitting(5000)]);
+        assert!(!asked.load(Ordering::Relaxed));
+        for step in 1..10 {
+            assert_eq!(baselines(step * 500, 2)[0], sitting(5000 - step * 500));
+        }
+        let own = Baseline { own: true, sitting: None };
+        assert_eq!(baselines(5000, 2), [own, Baseline::default()], "the second came later");
     }
 
     #[test]

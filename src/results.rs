@@ -30,6 +30,7 @@ pub struct Results {
     to: Box<dyn Write + Send>,
     format: Format,
     raw: bool,
+    baseline: bool,
     /// Flushed after every frame, because somebody reads along.
     live: bool,
     name: String,
@@ -69,14 +70,24 @@ impl Results {
     pub fn to(writer: Box<dyn Write + Send>, format: Format, raw: bool) -> Self {
         let name = "standard output".to_owned();
         let waiting = Vec::with_capacity(CHUNK + CHUNK / 4);
-        let (part, ends) = (None, Vec::new());
-        let mut results =
-            Self { to: writer, format, raw, live: false, name, part, waiting, ends, written: 0 };
-        if format == Format::Csv {
+        let (part, ends, baseline) = (None, Vec::new(), false);
+        Self { to: writer, format, raw, baseline, live: false, name, part, waiting, ends, written: 0 }
+            .headed()
+    }
+
+    /// Adds, to a table, the column that says whether a face is read against the person's own neutral; JSON says it anyway.
+    pub fn with_baseline(self) -> Self {
+        Self { baseline: true, ..self }.headed()
+    }
+
+    /// With the names of its columns, if it is a table, in place of the rows that wait.
+    fn headed(mut self) -> Self {
+        self.waiting.clear();
+        if self.format == Format::Csv {
             // Memory takes every line.
-            let _ = results.line(columns(raw).iter().map(|column| column.name));
+            let _ = self.line(columns(self.raw, self.baseline).map(|column| column.name));
         }
-        results
+        self
     }
 
     /// Writes the rows of one frame. `Break` means that nobody reads any more (the pipe was closed),
@@ -91,7 +102,9 @@ impl Results {
                     serde_json::to_writer(&mut self.waiting, row).context("cannot write results")?;
                     self.waiting.push(b'\n');
                 }
-                Format::Csv => self.line(columns(self.raw).iter().map(|column| cell(column.value(row))))?,
+                Format::Csv => {
+                    self.line(columns(self.raw, self.baseline).map(|column| cell(column.value(row))))?
+                }
             }
             self.ends.push(self.written + self.waiting.len() as u64);
         }
@@ -234,6 +247,11 @@ mod tests {
     #[test]
     fn csv_without_rows_still_has_its_header() {
         assert!(written(Format::Csv, &[]).starts_with("source,frame,time,track,box_x"));
+        let shared = Shared::default();
+        let results = Results::to(Box::new(shared.clone()), Format::Csv, false).with_baseline();
+        results.finish().unwrap();
+        let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
+        assert!(text.ends_with("p_contempt,unsure,baseline\n") && text.lines().count() == 1, "{text}");
     }
 
     #[test]

@@ -289,7 +289,7 @@ mod tests {
     use crate::face::{Face, Mesh};
     use crate::frame::Frame;
     use crate::geometry::Pose;
-    use crate::reader::ReadFace;
+    use crate::reader::{Baseline, ReadFace};
 
     fn sure(expression: Expression) -> Distribution {
         let mut p = [0.02; COUNT];
@@ -308,6 +308,7 @@ mod tests {
             logits: [0.0; COUNT],
             calibrated: Distribution([0.125; COUNT]),
             smoothed: sure(expression),
+            baseline: Baseline::default(),
         });
         let frame = Frame { image: Image::filled(1, 1, [0; 3]), source: source.into(), index: 0, time };
         Reading { frame, faces: faces.collect(), whereabouts: vec![] }

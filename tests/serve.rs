@@ -45,22 +45,15 @@ fn reading(index: u64) -> Reading {
         let happy = 0.2 + 0.1 * (index % 7) as f32;
         let mut smoothed = [(1.0 - happy) / 7.0; COUNT];
         smoothed[1] = happy;
-        ReadFace {
-            face: Face {
-                track,
-                bounds,
-                mesh: Mesh { points: vec![bounds.centre()], depths: vec![0.0], score: 0.9 },
-                pose: Pose { yaw: 3.0, pitch: -2.0, roll: 60.0 * track as f32 },
-            },
-            logits: [0.0; COUNT],
-            calibrated: Distribution([0.125; COUNT]),
-            smoothed: Distribution(smoothed),
-        }
+        let mesh = Mesh { points: vec![bounds.centre(); 468], depths: vec![0.0; 468], score: 0.9 };
+        let mut face = Face::new(track, mesh);
+        (face.bounds, face.pose) = (bounds, Pose { yaw: 3.0, pitch: -2.0, roll: 60.0 * track as f32 });
+        ReadFace::new(face, [0.0; COUNT], Distribution(smoothed))
     };
     let image = Image::filled(160, 120, [blue(index), 90, 30]);
     let frame =
         Frame { image, source: "a \"b\"\n.mp4".into(), index, time: Duration::from_millis(index * 10) };
-    Reading { frame, faces: vec![face(1), face(2)], whereabouts: vec![] }
+    Reading::new(frame, vec![face(1), face(2)])
 }
 
 /// A server that is shown a reading every few milliseconds.

@@ -15,6 +15,8 @@ mod messages;
 #[cfg(feature = "capture")]
 mod program;
 #[cfg(feature = "capture")]
+mod person;
+#[cfg(feature = "capture")]
 mod refusals;
 mod results;
 #[cfg(feature = "capture")]

@@ -15,7 +15,7 @@ use lanet_live::expression::{COUNT, Distribution, Expression};
 use lanet_live::face::align;
 use lanet_live::images;
 use lanet_live::metrics::{BINS, Bin, Confusion, calibration_error, reliability};
-use lanet_live::net::{self, LaNet, Mix};
+use lanet_live::net::{self, LaNet, Mix, Model};
 use lanet_live::part::{self, Part};
 use lanet_live::prior::Prior;
 use lanet_live::reader::{UNSURE_CONFIDENCE, calibration_of};
@@ -108,7 +108,14 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
             let split = options.split.as_deref().unwrap_or("all");
             let name = options.data.file_name().unwrap_or_default().to_string_lossy();
             let on = format!("{name}, {split}, {} faces", truth.len());
-            let fitted = Calibration::fit(fingerprint, &on, &logits, &truth, learnt)?;
+            let Some((usual, others)) = logits_to_fit(&model, &samples, &device, talk, stop)? else {
+                return Ok(Outcome::Interrupted);
+            };
+            let fit = |logits: &Vec<_>| Calibration::fit(fingerprint, &on, logits, &truth, learnt);
+            let mut fitted = fit(&usual)?;
+            if let Some([natural, balanced]) = &others {
+                fitted = fitted.joined(&fit(natural)?, &fit(balanced)?);
+            }
             fitted.save(file, options.overwrite)?;
             fitted
         }
@@ -327,6 +334,27 @@ pub fn logits(
         }
     }
     Ok(Some(logits))
+}
+
+/// What a network says where expressions are expected as usual, as in its data, and all alike; or `None` twice where it
+/// always says the same.
+type Expected = (Vec<[f32; COUNT]>, Option<[Vec<[f32; COUNT]>; 2]>);
+
+/// The logits of a model to which a calibration is fitted, or `None` if it was interrupted.
+pub fn logits_to_fit(
+    model: &Model,
+    samples: &[Sample],
+    device: &Device,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Option<Expected>> {
+    let expecting = |prior| logits(&LaNet::expecting(model, prior)?, samples, device, talk, stop);
+    let Some(usual) = expecting(None)? else { return Ok(None) };
+    if !matches!(model.card.mix, Some(Mix::ByPrior { .. })) {
+        return Ok(Some((usual, None)));
+    }
+    let (natural, balanced) = (expecting(Some(Prior::NATURAL))?, expecting(Some(Prior::BALANCED))?);
+    Ok(natural.zip(balanced).map(|(natural, balanced)| (usual, Some([natural, balanced]))))
 }
 
 /// Names what was left out.

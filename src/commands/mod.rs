@@ -104,7 +104,7 @@ enum Command {
     Prepare(prepare::Options),
     /// Measure how well a model tells the expressions of labelled pictures
     Evaluate(Box<evaluate::Options>),
-    /// Make the probabilities of a model mean what they say
+    /// Make the probabilities of a model mean what they say, or take somebody's own neutral
     Calibrate(Box<calibrate::Options>),
     /// Find labels that are probably wrong, and correct them on a page in the browser
     Audit(Box<audit::Options>),

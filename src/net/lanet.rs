@@ -58,7 +58,8 @@ impl LaNet {
                 .advice(format!("its card must say network = \"{}\" and the eight classes", Self::NETWORK)));
         }
         let tensor = |name: &str| model.tensor_if_any(name).cloned();
-        Self::new(Trunk::from_model(model)?, tensor, card.input, card.mix(prior)).with_context(|| format!("the model {} is not as expected", card.name))
+        Self::new(Trunk::from_model(model)?, tensor, card.input, card.mix(prior))
+            .with_context(|| format!("the model {} is not as expected", card.name))
     }
 
     /// Puts a backbone and the classifier among these tensors together, or the two that `mix` makes one of.

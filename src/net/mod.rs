@@ -40,9 +40,9 @@ const EMBEDDED: [(&str, &str, &[u8]); 4] = [
         include_bytes!("../../models/facemesh/weights.safetensors"),
     ),
     (
-        "lanet-mobilenet-v1",
-        include_str!("../../models/lanet-mobilenet-v1/card.toml"),
-        include_bytes!("../../models/lanet-mobilenet-v1/weights.safetensors"),
+        "lanet-sface",
+        include_str!("../../models/lanet-sface/card.toml"),
+        include_bytes!("../../models/lanet-sface/weights.safetensors"),
     ),
 ];
 
@@ -65,7 +65,7 @@ pub fn embedded(name: &str, device: &Device) -> Result<Model> {
 }
 
 /// The expression model that is used when none is named.
-pub const DEFAULT: &str = "lanet-mobilenet-v1";
+pub const DEFAULT: &str = "lanet-sface";
 
 /// A model by the name that it has in the program, or else by its folder.
 ///
@@ -80,8 +80,7 @@ pub fn open(name: &str, device: &Device) -> Result<Model> {
 }
 
 /// The calibrations inside the program: the model's name and the text.
-const CALIBRATIONS: [(&str, &str); 1] =
-    [("lanet-mobilenet-v1", include_str!("../../calibration/lanet-mobilenet-v1.toml"))];
+const CALIBRATIONS: [(&str, &str); 1] = [("lanet-sface", include_str!("../../calibration/lanet-sface.toml"))];
 
 /// The calibration inside the program that was made for a model, if there is one.
 pub fn calibration(card: &Card) -> Option<Calibration> {

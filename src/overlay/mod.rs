@@ -176,7 +176,7 @@ mod tests {
     use crate::face::{Face, Mesh};
     use crate::frame::Frame;
     use crate::geometry::Pose;
-    use crate::reader::ReadFace;
+    use crate::reader::{Baseline, ReadFace};
 
     fn reading(faces: usize) -> Reading {
         let bounds = Rect::new(40.0, 60.0, 60.0, 80.0);
@@ -190,6 +190,7 @@ mod tests {
             logits: [0.0; COUNT],
             calibrated: Distribution([0.125; COUNT]),
             smoothed: Distribution([0.1, 0.9, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+            baseline: Baseline::default(),
         };
         // Stripes, so that hiding shows.
         let pixels = (0..320 * 240).flat_map(|i| [if i % 2 == 0 { 40u8 } else { 80 }; 3]).collect();

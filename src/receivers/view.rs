@@ -88,6 +88,8 @@ struct Look {
     /// Whether faces are hidden, for those who look for them: whoever hides faces wants all of them found.
     hiding: Arc<AtomicBool>,
     recording: Arc<AtomicBool>,
+    /// Set when neutrals are to be taken.
+    neutral: Arc<AtomicBool>,
 }
 
 /// What else a key asks for.
@@ -112,6 +114,7 @@ impl Look {
             Key::Help => self.help = !self.help,
             Key::Record => drop(self.recording.fetch_not(Ordering::Relaxed)),
             Key::Mark(expression) => return Wish::Mark(expression),
+            Key::Neutral => self.neutral.store(true, Ordering::Relaxed),
             Key::Blur => {
                 self.style.blur = !self.style.blur;
                 self.hiding.store(self.style.blur, Ordering::Relaxed);
@@ -125,7 +128,7 @@ impl View {
     /// Shows readings in a window, and pulls `strings` by its keys.
     pub fn new(window: Window, style: Style, pace: Pace, strings: Strings) -> Self {
         let recording::Wanted { on, hiding, .. } = strings.recording.clone();
-        let look = Look { style, paused: false, help: false, hiding, recording: on };
+        let look = Look { style, paused: false, help: false, hiding, recording: on, neutral: Arc::default() };
         let meter = |name| Arc::new(Meter::new(name));
         Self {
             window,
@@ -145,6 +148,11 @@ impl View {
             age: meter("age"),
             warnings: Warnings::default(),
         }
+    }
+
+    /// Sets this when its user asks by a key that neutrals be taken.
+    pub fn taking_neutrals(self, asked: Arc<AtomicBool>) -> Self {
+        Self { look: Look { neutral: asked, ..self.look }, ..self }
     }
 
     /// How long it takes to draw and to show a reading; and how old what is shown is by then.
@@ -258,7 +266,7 @@ impl View {
     fn draw(&mut self) -> Result<()> {
         let Some(reading) = &self.shown else { return Ok(()) };
         let Look { style, paused, help, .. } = self.look;
-        let (mark, text) = match (paused, self.pace) {
+        let (mark, mut text) = match (paused, self.pace) {
             (true, Pace::Pictures) => (None, "Space: next, h: help".to_owned()),
             (true, _) => (Some(Mark::Paused), time_of(reading)),
             (false, Pace::Live) if self.silent => (Some(Mark::Reconnecting), time_of(reading)),
@@ -269,6 +277,9 @@ impl View {
             }
             (false, _) => (None, time_of(reading)),
         };
+        if let Some(words) = neutral_words(reading) {
+            text = format!("{text}  {words}");
+        }
         let is_recording = self.pace != Pace::Pictures && self.look.recording.load(Ordering::Relaxed);
         let recording = is_recording.then_some(Mark::Recording);
         let marks: Vec<_> = mark.into_iter().chain(recording).collect();
@@ -285,6 +296,16 @@ impl View {
         if let Err(error) = images::write(&free_name(reading.frame.index), &image, false) {
             self.warnings.add(Warning::NoScreenshot { why: error.line() });
         }
+    }
+}
+
+/// What is said of neutrals: how long somebody has to be at rest, or else that somebody is read against their own.
+fn neutral_words(reading: &Reading) -> Option<String> {
+    let sitting = reading.faces.iter().filter_map(|face| face.baseline.sitting).max();
+    let own = reading.faces.iter().any(|face| face.baseline.own);
+    match sitting {
+        Some(left) => Some(format!("face at rest, {} s", left.as_secs_f64().ceil())),
+        None => own.then(|| "own neutral".to_owned()),
     }
 }
 
@@ -310,9 +331,16 @@ mod tests {
     #[test]
     fn whoever_hides_faces_by_a_key_wants_all_of_them_found() {
         let hiding = Arc::new(AtomicBool::new(false));
-        let recording = Arc::default();
-        let mut look =
-            Look { style: Style::default(), paused: false, help: false, hiding: hiding.clone(), recording };
+        let (recording, neutral) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let (hiding_too, takes) = (hiding.clone(), neutral.clone());
+        let mut look = Look {
+            style: Style::default(),
+            paused: false,
+            help: false,
+            hiding: hiding_too,
+            recording,
+            neutral: takes,
+        };
         for wanted in [true, false] {
             assert_eq!(look.press(Key::Blur), Wish::Redraw);
             assert_eq!((look.style.blur, hiding.load(Ordering::Relaxed)), (wanted, wanted));
@@ -320,7 +348,8 @@ mod tests {
         assert_eq!((look.press(Key::Quit), look.press(Key::Screenshot)), (Wish::Close, Wish::Screenshot));
         look.press(Key::Pause);
         look.press(Key::Help);
-        assert!(look.paused && look.help);
+        look.press(Key::Neutral);
+        assert!(look.paused && look.help && neutral.load(Ordering::Relaxed));
         look.press(Key::Record);
         assert!(look.recording.load(Ordering::Relaxed));
         assert_eq!(look.press(Key::Mark(Expression::Fear)), Wish::Mark(Expression::Fear));

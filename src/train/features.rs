@@ -12,11 +12,12 @@ use sha2::{Digest, Sha256};
 
 use super::batch::{Lesson, Look};
 use super::branches::Seen;
+use super::nursery::Nursery;
 use super::pictures::Augmentation;
 use super::probe::Probe;
 use super::recipe::Recipe;
 use super::start::Start;
-use super::weights::{Nursery, Weights};
+use super::weights::Weights;
 use crate::error::{Context, Error, Result};
 use crate::geometry::Similarity;
 use crate::part;
@@ -75,6 +76,7 @@ impl Features {
                 augmentation: Augmentation::NONE,
                 maps: None,
                 pictures: true,
+                cutmix: 0.0,
             },
             values: known.unwrap_or_default(),
             faces: lesson.len(),

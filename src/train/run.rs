@@ -10,7 +10,7 @@
 //! # fn main() -> lanet_live::error::Result<()> {
 //! # let (mine, others) = (Lesson::default(), Lesson::default());
 //! let course = Course { train: mine, valid: others, ..Course::default() };
-//! let start = Start::open("lanet-mobilenet-v1")?;
+//! let start = Start::open("lanet-sface")?;
 //! let recipe = Recipe::classifier(Backbone::MobilenetV1, 112);
 //! let mut training = Training::begin(recipe, course, Some(&start), &Device::Cpu)?;
 //! for event in training.by_ref() {

@@ -28,12 +28,14 @@ pub enum Key {
     Record,
     /// `1` to `8`
     Mark(Expression),
+    /// `n`
+    Neutral,
     /// `h`
     Help,
 }
 
 /// The keys and what they do.
-pub const HELP: [(&str, &str); 11] = [
+pub const HELP: [(&str, &str); 12] = [
     ("Space", "pause"),
     ("s", "take a picture"),
     ("r", "record a clip"),
@@ -43,12 +45,13 @@ pub const HELP: [(&str, &str); 11] = [
     ("p", "head pose"),
     ("t", "last 20 seconds"),
     ("b", "hide faces"),
+    ("n", "5 s at rest: your own neutral"),
     ("h", "help"),
     ("q, Esc", "close"),
 ];
 
 /// What is written on keys, where they lie on a keyboard whose letters are others, and what they stand for.
-const KEYS: [(&str, KeyCode, Key); 17] = [
+const KEYS: [(&str, KeyCode, Key); 18] = [
     ("q", KeyCode::KeyQ, Key::Quit),
     ("s", KeyCode::KeyS, Key::Screenshot),
     ("m", KeyCode::KeyM, Key::Mirror),
@@ -56,6 +59,7 @@ const KEYS: [(&str, KeyCode, Key); 17] = [
     ("p", KeyCode::KeyP, Key::Pose),
     ("t", KeyCode::KeyT, Key::Strip),
     ("b", KeyCode::KeyB, Key::Blur),
+    ("n", KeyCode::KeyN, Key::Neutral),
     ("h", KeyCode::KeyH, Key::Help),
     ("r", KeyCode::KeyR, Key::Record),
     ("1", KeyCode::Digit1, Key::Mark(Expression::Neutral)),

@@ -19,8 +19,8 @@ use lanet_live::train::audit::{Audit, Finding, Settings, doubt};
 use lanet_live::train::corrections::{Corrections, Piece, piece};
 use lanet_live::train::course;
 use lanet_live::train::lessons::Given;
+use lanet_live::train::portrait::Portrait;
 use lanet_live::train::recipe::check_device;
-use lanet_live::train::shards::Portrait;
 use lanet_live::train::{Lesson, Recipe, Start};
 
 use super::bar::Bar;

@@ -12,11 +12,11 @@ use lanet_live::error::{Error, Result};
 use lanet_live::held_out::{self, Fitted, Heard, Scaling};
 #[cfg(feature = "capture")]
 use lanet_live::images;
-use lanet_live::net::{self, LaNet};
+use lanet_live::net;
 use lanet_live::part::Part;
 use lanet_live::reader::CALIBRATION;
 
-use crate::commands::evaluate::{cache_folder, logits, samples, tell_skipped};
+use crate::commands::evaluate::{cache_folder, logits_to_fit, samples, tell_skipped};
 use crate::commands::{Outcome, Stop, Talk, print};
 
 /// What is fitted, and to what.
@@ -24,14 +24,12 @@ use crate::commands::{Outcome, Stop, Talk, print};
 pub struct Options {
     /// Labelled pictures that the model did not learn from: a folder with labels.csv, a table, or a folder with a folder for
     /// each expression
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[cfg_attr(feature = "capture", arg(long, value_name = "DIR", required_unless_present = "neutral"))]
+    #[cfg_attr(not(feature = "capture"), arg(long, value_name = "DIR", required = true))]
+    data: Option<PathBuf>,
     /// Only this part of the data, by the table's column 'split'
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// The model: a name or a folder
-    #[arg(long, value_name = "NAME|DIR", default_value = net::DEFAULT)]
-    model: String,
     /// The file of the calibration [default: calibration.toml in the model's folder, where it is used from then on; for a model
     /// in the program calibration/NAME.toml]
     #[arg(long, value_name = "FILE")]
@@ -64,11 +62,13 @@ enum Wanted {
 }
 
 /// Fits.
-pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
+pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Result<Outcome> {
+    let Some(folder) = &options.data else {
+        return Err(Error::usage("there is nothing to calibrate").advice("give --data DIR"));
+    };
     let device = options.device.parse::<Choice>()?.open()?;
-    let model = net::open(&options.model, &device)?;
-    let net = LaNet::from_model(&model)?;
-    let output = output(options)?;
+    let model = net::open(model_name, &device)?;
+    let output = output(options, model_name)?;
     #[cfg(feature = "capture")]
     if let Some(file) = &options.diagram {
         images::format_of(file)?;
@@ -78,29 +78,38 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         }
         drop(Part::create(file, options.overwrite)?);
     }
-    let data = Dataset::open(&options.data)?;
+    let data = Dataset::open(folder)?;
     tell_skipped(talk, &data.skipped, "of the table");
     let entries = match &options.split {
         Some(split) => data.split(split)?,
         None => data.entries,
     };
-    let cache = cache_folder(options.cache.as_deref(), &options.data);
+    let cache = cache_folder(options.cache.as_deref(), folder);
     let Some(samples) = samples(entries, &cache, &device, talk, stop)? else {
         return Ok(Outcome::Interrupted);
     };
-    let Some(logits) = logits(&net, &samples, &device, talk, stop)? else { return Ok(Outcome::Interrupted) };
+    let Some((usual, others)) = logits_to_fit(&model, &samples, &device, talk, stop)? else {
+        return Ok(Outcome::Interrupted);
+    };
 
     let truth: Vec<_> = samples.iter().map(|sample| sample.label).collect();
-    let heard = Heard { logits: &logits, truth: &truth, groups: &groups(&samples) };
+    let groups = groups(&samples);
     let wanted = options.scaling.map(|wanted| match wanted {
         Wanted::Temperature => Scaling::Temperature,
         Wanted::Vector => Scaling::Vector,
     });
-    let name = options.data.file_name().unwrap_or_default().to_string_lossy();
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let split = options.split.as_deref().unwrap_or("all");
     let on = format!("{name}, {split}, {} faces", truth.len());
     let learnt = model.card.learnt();
-    let fitted = held_out::fit((&model.card.fingerprint, &on), heard, learnt, wanted, options.seed)?;
+    let fit = |logits| {
+        let heard = Heard { logits, truth: &truth, groups: &groups };
+        held_out::fit((&model.card.fingerprint, &on), heard, learnt, wanted, options.seed)
+    };
+    let mut fitted = fit(&usual)?;
+    if let Some([natural, balanced]) = &others {
+        fitted = fitted.joined(&fit(natural)?, &fit(balanced)?);
+    }
     fitted.calibration.save(&output, options.overwrite)?;
     #[cfg(feature = "capture")]
     if let Some(file) = &options.diagram {
@@ -111,11 +120,11 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
 }
 
 /// Where the calibration will be, if it may be written there.
-fn output(options: &Options) -> Result<PathBuf> {
-    let embedded = net::names().any(|name| name == options.model);
+fn output(options: &Options, model_name: &str) -> Result<PathBuf> {
+    let embedded = net::names().any(|name| name == model_name);
     let usual = || match embedded {
-        true => Path::new("calibration").join(format!("{}.toml", options.model)),
-        false => Path::new(&options.model).join(CALIBRATION),
+        true => Path::new("calibration").join(format!("{model_name}.toml")),
+        false => Path::new(model_name).join(CALIBRATION),
     };
     let file = options.output.clone().unwrap_or_else(usual);
     drop(Part::create(&file, options.overwrite)?);

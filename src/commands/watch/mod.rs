@@ -2,11 +2,11 @@
 
 mod options;
 mod report;
-mod source;
+pub mod source;
 mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use lanet_live::camera::VirtualCamera;
 use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
 use lanet_live::flow::{Delivery, Stream};
+use lanet_live::profile::{self, Profile};
 use lanet_live::reader::Reading;
 use lanet_live::receivers::drawing::Drawing;
 #[cfg(target_os = "linux")]
@@ -52,13 +53,16 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     // Whether the window hides faces now.
     let hiding = Arc::new(AtomicBool::new(options.blur()));
     add_server(options, &source, &mut fan, (hiding.clone(), talk, stop))?;
-    let view = open_view(options, &source, &mut fan, &mut warnings, (hiding.clone(), marks))?;
+    // Whether neutrals are to be taken.
+    let neutral = Arc::new(AtomicBool::new(false));
+    let view = open_view(options, &source, &mut fan, &mut warnings, (hiding.clone(), marks))?
+        .map(|(view, queue)| (view.taking_neutrals(neutral.clone()), queue));
     let talk_of_progress = Talk { no_progress: talk.no_progress || live, ..talk };
     let needed = view.is_none() && fan.meters().is_empty();
     let (tally, counted) = Tally::new(live, needed, Bar::new(talk_of_progress, count, "frames"));
     fan.add("summary", Delivery::Every, tally);
 
-    let readings = readings(options, source, hiding)?;
+    let readings = readings(options, source, hiding, neutral)?;
     let mut meters = readings.meters();
     meters.extend(fan.meters());
     let closed = Arc::new(AtomicBool::new(false));
@@ -131,7 +135,10 @@ fn add_files(
         fan.add("timeline", Delivery::Every, TimelinePicture::create(path.clone(), overwrite)?);
     }
     if let Some(path) = &options.results {
-        let results = Results::create(path, overwrite, options.raw.unwrap_or(false))?;
+        let mut results = Results::create(path, overwrite, options.raw.unwrap_or(false))?;
+        if options.person.is_some() || options.auto_neutral() {
+            results = results.with_baseline();
+        }
         fan.add("results", Delivery::Every, Marked { results, marks: marks.clone() });
     }
     if let Some(path) = &options.output {
@@ -229,7 +236,13 @@ fn open_view(
 }
 
 /// The readings of a source. All faces are found while they are hidden.
-fn readings(options: &Options, source: Source, hiding: Arc<AtomicBool>) -> Result<Stream<Reading>> {
+fn readings(
+    options: &Options,
+    source: Source,
+    hiding: Arc<AtomicBool>,
+    neutral: Arc<AtomicBool>,
+) -> Result<Stream<Reading>> {
+    let profile = options.person.as_ref().map(|name| Profile::open(Path::new(profile::FOLDER), name));
     let device = options.device.as_deref().unwrap_or("auto").parse::<Choice>()?;
     // Pictures are independent of each other.
     let usual = if source.live { 0.3 } else { 0.0 };
@@ -238,6 +251,9 @@ fn readings(options: &Options, source: Source, hiding: Arc<AtomicBool>) -> Resul
         .model(options.model.as_deref())
         .device(device)
         .prior(options.prior)
+        .person(profile.transpose()?)
+        .taking_neutrals(neutral)
+        .estimating_neutrals(options.auto_neutral())
         .smoothing(Duration::from_secs_f64(smoothing))
         .stills(source.pictures)
         .delivery(source.delivery)

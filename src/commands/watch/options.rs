@@ -67,6 +67,12 @@ pub struct Options {
     /// a number from 0 (balanced) to 1 (natural), or a file of lines like anger = 0.2 [default: as the model's card says]
     #[arg(long, value_name = "natural|balanced|X|FILE", value_parser = crate::commands::parsed::<Prior>)]
     pub prior: Option<Prior>,
+    /// Who is seen: their model and their own neutral are used, from the folder 'calibration'; the largest face is theirs
+    #[arg(long, value_name = "NAME")]
+    pub person: Option<String>,
+    /// Estimate the neutral of everybody while they are followed, and read them against it once it can be trusted
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub auto_neutral: Option<bool>,
     /// Compute on: auto, cpu, cuda:N or metal:N
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
@@ -171,6 +177,11 @@ impl Options {
     /// Whether faces are to be hidden.
     pub fn blur(&self) -> bool {
         self.blur.unwrap_or(false)
+    }
+
+    /// Whether neutrals are to be estimated.
+    pub fn auto_neutral(&self) -> bool {
+        self.auto_neutral.unwrap_or(false)
     }
 
     /// Whether files that exist may be replaced.

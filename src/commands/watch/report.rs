@@ -1,5 +1,6 @@
 //! What is said about a run: a summary, and how long each step took.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub struct Tally {
     first: Option<Duration>,
     last: Duration,
     timeline: Timeline,
+    /// Since when each face is read against its own neutral.
+    own: BTreeMap<u64, Duration>,
     counted: Sender<Self>,
 }
 
@@ -51,6 +54,7 @@ impl Tally {
             first: None,
             last: Duration::ZERO,
             timeline: Timeline::default(),
+            own: BTreeMap::new(),
             counted,
         };
         (tally, arrives)
@@ -70,6 +74,9 @@ impl receivers::Receiver for Tally {
         self.first.get_or_insert(reading.frame.time);
         self.last = reading.frame.time;
         self.timeline.note(reading);
+        for face in reading.faces.iter().filter(|face| face.baseline.own) {
+            self.own.entry(face.face.track).or_insert(reading.frame.time);
+        }
         Ok(ControlFlow::Continue(()))
     }
 
@@ -128,7 +135,14 @@ impl Report {
             );
         } else {
             for course in courses.iter().take(MOST_FACES) {
-                lines.push(format!("face {}: {}", course.track, words(&tally.timeline.segments(course))));
+                let own = tally.own.get(&course.track).map_or(String::new(), |since| {
+                    format!("; read against its own neutral from {:.1} s on", since.as_secs_f64())
+                });
+                lines.push(format!(
+                    "face {}: {}{own}",
+                    course.track,
+                    words(&tally.timeline.segments(course))
+                ));
             }
             if courses.len() > MOST_FACES {
                 lines.push(format!("and {} more faces", courses.len() - MOST_FACES));
