@@ -119,12 +119,24 @@ impl Column {
     }
 }
 
-/// The columns; `raw` adds those of the probabilities before they are smoothed, `baseline` the one that says whether a face
-/// is read against the person's own neutral.
-pub fn columns(raw: bool, baseline: bool) -> impl Iterator<Item = &'static Column> {
-    COLUMNS.iter().filter(move |column| match column.place {
-        Place::MapOf("raw_probabilities", _) => raw,
-        _ => baseline || column.name != "baseline",
+/// The columns that a table has only if they are asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extra {
+    /// The probabilities before they are smoothed.
+    pub raw: bool,
+    /// Whether a face is read against the person's own neutral.
+    pub baseline: bool,
+    /// What was marked.
+    pub marks: bool,
+}
+
+/// The columns of a table with these extra ones.
+pub fn columns(extra: Extra) -> impl Iterator<Item = &'static Column> {
+    COLUMNS.iter().filter(move |column| match (column.place, column.name) {
+        (Place::MapOf("raw_probabilities", _), _) => extra.raw,
+        (_, "baseline") => extra.baseline,
+        (_, "mark") => extra.marks,
+        _ => true,
     })
 }
 
@@ -170,6 +182,7 @@ pub static COLUMNS: [Column; 33] = [
     column("p_fear", SHARE, Real, MapOf("probabilities", "fear"), |r| smoothed(r, Expression::Fear), "of fear"),
     column("p_contempt", SHARE, Real, MapOf("probabilities", "contempt"), |r| smoothed(r, Expression::Contempt), "of contempt"),
     column("unsure", "", Flag, IfTrue, |r| face(r).map(|f| Value::Flag(f.unsure)), "whether the face is too small, too turned or too little expressive to be relied on"),
+    column("baseline", "", Flag, IfTrue, |r| face(r).map(|f| Value::Flag(f.baseline)), "whether the face is read against the person's own neutral"),
     column("mark", "", Text, Key, |r| r.mark.map(|mark| Value::Text(mark.name())), "what somebody who looked on marked, in a row of its own beside those of the frame"),
     column("raw_neutral", SHARE, Real, MapOf("raw_probabilities", "neutral"), |r| raw(r, Expression::Neutral), "the probability, in this frame alone, of neutral"),
     column("raw_happiness", SHARE, Real, MapOf("raw_probabilities", "happiness"), |r| raw(r, Expression::Happiness), "of happiness"),
@@ -179,7 +192,6 @@ pub static COLUMNS: [Column; 33] = [
     column("raw_disgust", SHARE, Real, MapOf("raw_probabilities", "disgust"), |r| raw(r, Expression::Disgust), "of disgust"),
     column("raw_fear", SHARE, Real, MapOf("raw_probabilities", "fear"), |r| raw(r, Expression::Fear), "of fear"),
     column("raw_contempt", SHARE, Real, MapOf("raw_probabilities", "contempt"), |r| raw(r, Expression::Contempt), "of contempt"),
-    column("baseline", "", Flag, IfTrue, |r| face(r).map(|f| Value::Flag(f.baseline)), "whether the face is read against the person's own neutral"),
 ];
 
 fn face(row: &Row) -> Option<&FaceRow> {
@@ -317,7 +329,8 @@ pub(crate) mod tests {
     #[test]
     fn values_are_of_the_kind_that_their_column_says() {
         let row = row();
-        for column in columns(true, true) {
+        let all = Extra { raw: true, baseline: true, marks: true };
+        for column in columns(all) {
             let kind = match column.value(&row).unwrap() {
                 Value::Text(_) => Kind::Text,
                 Value::Integer(_) => Kind::Integer,
@@ -327,8 +340,8 @@ pub(crate) mod tests {
             assert_eq!(kind, column.kind, "{}", column.name);
             assert!(!column.about.is_empty());
         }
-        let count = |raw, baseline| columns(raw, baseline).count();
-        assert_eq!([count(false, false), count(true, false), count(true, true)], [23, 31, 32]);
+        let raw = Extra { raw: true, ..Extra::default() };
+        assert_eq!([Extra::default(), raw, all].map(|extra| columns(extra).count()), [23, 31, 33]);
     }
 
     #[test]
@@ -341,7 +354,7 @@ pub(crate) mod tests {
         assert!(json.contains(raw) && json.ends_with(r#""contempt":0.02}}"#), "{json}");
         let mut row = row();
         row.face.as_mut().unwrap().baseline = true;
-        assert!(serde_json::to_string(&row).unwrap().ends_with(r#""contempt":0.02},"baseline":true}"#));
+        assert!(serde_json::to_string(&row).unwrap().contains(r#","unsure":true,"baseline":true,"mark""#));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::columns::{Row, Value, columns};
+use crate::columns::{Extra, Row, Value, columns};
 use crate::error::{Context, Error, Result};
 use crate::part::Part;
 
@@ -29,8 +29,7 @@ pub enum Format {
 pub struct Results {
     to: Box<dyn Write + Send>,
     format: Format,
-    raw: bool,
-    baseline: bool,
+    extra: Extra,
     /// Flushed after every frame, because somebody reads along.
     live: bool,
     name: String,
@@ -70,14 +69,14 @@ impl Results {
     pub fn to(writer: Box<dyn Write + Send>, format: Format, raw: bool) -> Self {
         let name = "standard output".to_owned();
         let waiting = Vec::with_capacity(CHUNK + CHUNK / 4);
-        let (part, ends, baseline) = (None, Vec::new(), false);
-        Self { to: writer, format, raw, baseline, live: false, name, part, waiting, ends, written: 0 }
-            .headed()
+        let (part, ends, extra) = (None, Vec::new(), Extra { raw, ..Extra::default() });
+        Self { to: writer, format, extra, live: false, name, part, waiting, ends, written: 0 }.headed()
     }
 
-    /// Adds, to a table, the column that says whether a face is read against the person's own neutral; JSON says it anyway.
-    pub fn with_baseline(self) -> Self {
-        Self { baseline: true, ..self }.headed()
+    /// Gives a table columns that say whether a face is read against the person's own neutral, and what was marked; JSON
+    /// says both where it is so.
+    pub fn with_columns(self, baseline: bool, marks: bool) -> Self {
+        Self { extra: Extra { baseline, marks, ..self.extra }, ..self }.headed()
     }
 
     /// With the names of its columns, if it is a table, in place of the rows that wait.
@@ -85,7 +84,7 @@ impl Results {
         self.waiting.clear();
         if self.format == Format::Csv {
             // Memory takes every line.
-            let _ = self.line(columns(self.raw, self.baseline).map(|column| column.name));
+            let _ = self.line(columns(self.extra).map(|column| column.name));
         }
         self
     }
@@ -102,9 +101,7 @@ impl Results {
                     serde_json::to_writer(&mut self.waiting, row).context("cannot write results")?;
                     self.waiting.push(b'\n');
                 }
-                Format::Csv => {
-                    self.line(columns(self.raw, self.baseline).map(|column| cell(column.value(row))))?
-                }
+                Format::Csv => self.line(columns(self.extra).map(|column| cell(column.value(row))))?,
             }
             self.ends.push(self.written + self.waiting.len() as u64);
         }
@@ -113,7 +110,7 @@ impl Results {
 
     /// Whether there are probabilities before they are smoothed in the rows.
     pub fn has_raw(&self) -> bool {
-        self.raw
+        self.extra.raw
     }
 
     /// Writes what is left and gives the file its name, which is returned.
@@ -248,7 +245,7 @@ mod tests {
     fn csv_without_rows_still_has_its_header() {
         assert!(written(Format::Csv, &[]).starts_with("source,frame,time,track,box_x"));
         let shared = Shared::default();
-        let results = Results::to(Box::new(shared.clone()), Format::Csv, false).with_baseline();
+        let results = Results::to(Box::new(shared.clone()), Format::Csv, false).with_columns(true, false);
         results.finish().unwrap();
         let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
         assert!(text.ends_with("p_contempt,unsure,baseline\n") && text.lines().count() == 1, "{text}");

@@ -24,8 +24,7 @@ use crate::commands::{Outcome, Stop, Talk, print};
 pub struct Options {
     /// Labelled pictures that the model did not learn from: a folder with labels.csv, a table, or a folder with a folder for
     /// each expression
-    #[cfg_attr(feature = "capture", arg(long, value_name = "DIR", required_unless_present = "neutral"))]
-    #[cfg_attr(not(feature = "capture"), arg(long, value_name = "DIR", required = true))]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Only this part of the data, by the table's column 'split'
     #[arg(long, value_name = "NAME")]
@@ -64,7 +63,8 @@ enum Wanted {
 /// Fits.
 pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let Some(folder) = &options.data else {
-        return Err(Error::usage("there is nothing to calibrate").advice("give --data DIR"));
+        return Err(Error::usage("there is nothing to calibrate")
+            .advice("give --data DIR, or --person NAME --neutral"));
     };
     let device = options.device.parse::<Choice>()?.open()?;
     let model = net::open(model_name, &device)?;

@@ -135,10 +135,10 @@ fn add_files(
         fan.add("timeline", Delivery::Every, TimelinePicture::create(path.clone(), overwrite)?);
     }
     if let Some(path) = &options.results {
-        let mut results = Results::create(path, overwrite, options.raw.unwrap_or(false))?;
-        if options.person.is_some() || options.auto_neutral() {
-            results = results.with_baseline();
-        }
+        // What a profile or a key of the window adds to a table is not there without them.
+        let baseline = options.person.is_some() || options.auto_neutral();
+        let results = Results::create(path, overwrite, options.raw.unwrap_or(false))?
+            .with_columns(baseline, has_window(options, source, false));
         fan.add("results", Delivery::Every, Marked { results, marks: marks.clone() });
     }
     if let Some(path) = &options.output {
@@ -195,6 +195,11 @@ fn add_server(
     Ok(())
 }
 
+/// Whether there is to be a window; beside files it is, by itself, for live sources only.
+fn has_window(options: &Options, source: &Source, alone: bool) -> bool {
+    !options.no_window.unwrap_or(options.serve.is_some() || !source.live && !alone)
+}
+
 /// The window, if there is to be one, and where its readings come from.
 fn open_view(
     options: &Options,
@@ -205,7 +210,7 @@ fn open_view(
 ) -> Result<Option<(View, Queue)>> {
     let alone = fan.meters().is_empty();
     // Whoever is served a page needs no window, unless they say so.
-    if options.no_window.unwrap_or(options.serve.is_some() || !source.live && !alone) {
+    if !has_window(options, source, alone) {
         return Ok(None);
     }
     let window = Window::open("lanet-live")?;
