@@ -234,10 +234,10 @@ mod tests {
     fn csv_has_the_same_columns() {
         let lines = written(Format::Csv, &[row(false), empty(), marked()]);
         insta::assert_snapshot!(lines, @r#"
-        source,frame,time,track,box_x,box_y,box_w,box_h,score,yaw,pitch,roll,expression,confidence,p_neutral,p_happiness,p_surprise,p_sadness,p_anger,p_disgust,p_fear,p_contempt,unsure,mark
-        "clip, 1.mp4",12,0.5005,1,10,20,100,120.5,0.98,-3.3,0,12,happiness,0.93,0.01,0.93,0.01,0.01,0.01,0.01,0.01,0.01,false,
-        "clip, 1.mp4",13,0.5005,,,,,,,,,,,,,,,,,,,,,
-        "clip, 1.mp4",12,0.5005,1,10,20,100,120.5,0.98,-3.3,0,12,happiness,0.93,0.01,0.93,0.01,0.01,0.01,0.01,0.01,0.01,true,anger
+        source,frame,time,track,box_x,box_y,box_w,box_h,score,yaw,pitch,roll,expression,confidence,p_neutral,p_happiness,p_surprise,p_sadness,p_anger,p_disgust,p_fear,p_contempt,unsure
+        "clip, 1.mp4",12,0.5005,1,10,20,100,120.5,0.98,-3.3,0,12,happiness,0.93,0.01,0.93,0.01,0.01,0.01,0.01,0.01,0.01,false
+        "clip, 1.mp4",13,0.5005,,,,,,,,,,,,,,,,,,,,
+        "clip, 1.mp4",12,0.5005,1,10,20,100,120.5,0.98,-3.3,0,12,happiness,0.93,0.01,0.93,0.01,0.01,0.01,0.01,0.01,0.01,true
         "#);
     }
 
