@@ -10,8 +10,8 @@ pub(super) use without::Device;
 mod with {
     use opencv::core::{Mat, MatTraitConst, MatTraitConstManual};
     use opencv::videoio::{
-        CAP_ANY, CAP_PROP_BUFFERSIZE, CAP_PROP_FOURCC, CAP_PROP_FPS, CAP_PROP_FRAME_HEIGHT, CAP_PROP_FRAME_WIDTH,
-        VideoCapture, VideoCaptureTrait, VideoCaptureTraitConst,
+        CAP_ANY, CAP_PROP_BUFFERSIZE, CAP_PROP_FOURCC, CAP_PROP_FPS, CAP_PROP_FRAME_HEIGHT,
+        CAP_PROP_FRAME_WIDTH, VideoCapture, VideoCaptureTrait, VideoCaptureTraitConst,
     };
 
     use crate::camera::trouble::Trouble;
