@@ -68,12 +68,6 @@ pub struct Baseline {
 }
 
 impl Reading {
-    /// The reading of a frame in which these faces were read, and no others seen.
-    pub fn new(frame: Frame, faces: Vec<ReadFace>) -> Self {
-        let whereabouts = faces.iter().map(|face| face.face.bounds).collect();
-        Self { frame, faces, whereabouts }
-    }
-
     /// The reading as rows of results: one for each face, or one that says that there is none. `raw` adds the
     /// probabilities before they are smoothed.
     pub fn rows(&self, raw: bool) -> Vec<Row> {
@@ -88,11 +82,6 @@ impl Reading {
 }
 
 impl ReadFace {
-    /// A face that is told to show `told`, and nothing is smoothed.
-    pub fn new(face: Face, logits: [f32; COUNT], told: Distribution) -> Self {
-        Self { face, logits, calibrated: told, smoothed: told, baseline: Baseline::default() }
-    }
-
     /// What results hold of it; `raw` as for [`Reading::rows`].
     pub fn row(&self, raw: bool) -> FaceRow {
         let (expression, confidence) = self.expression();

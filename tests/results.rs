@@ -17,7 +17,7 @@ fn a_file_appears_when_it_is_finished() {
     let scratch = Scratch::new();
     for (name, expected) in [
         ("r.jsonl", "{\"v\":1,\"source\":\"a.mp4\",\"frame\":7,\"time\":0.28,\"track\":null}\n"),
-        ("r.csv", "a.mp4,7,0.28,,,,,,,,,,,,,,,,,,,,,\n"),
+        ("r.csv", "a.mp4,7,0.28,,,,,,,,,,,,,,,,,,,,\n"),
     ] {
         let path = scratch.path(name);
         let mut results = Results::create(&path, false, false).unwrap();

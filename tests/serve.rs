@@ -3,18 +3,18 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use lanet_live::Analyser;
 use lanet_live::expression::{COUNT, Distribution};
-use lanet_live::face::{Face, Mesh};
 use lanet_live::frame::{Frame, Image};
-use lanet_live::geometry::{Pose, Rect};
 use lanet_live::images;
-use lanet_live::reader::{ReadFace, Reading};
+use lanet_live::reader::Reading;
 use lanet_live::receivers::Receiver;
 use lanet_live::receivers::serve::{Address, Server, Settings};
 use serde_json::Value;
@@ -40,20 +40,28 @@ fn blue(index: u64) -> u8 {
 
 /// Two faces, one of them unsure, in a picture that changes.
 fn reading(index: u64) -> Reading {
-    let face = |track| {
-        let bounds = Rect::new(10.0 * track as f32, 20.0, 40.0, 50.0);
-        let happy = 0.2 + 0.1 * (index % 7) as f32;
-        let mut smoothed = [(1.0 - happy) / 7.0; COUNT];
-        smoothed[1] = happy;
-        let mesh = Mesh { points: vec![bounds.centre(); 468], depths: vec![0.0; 468], score: 0.9 };
-        let mut face = Face::new(track, mesh);
-        (face.bounds, face.pose) = (bounds, Pose { yaw: 3.0, pitch: -2.0, roll: 60.0 * track as f32 });
-        ReadFace::new(face, [0.0; COUNT], Distribution(smoothed))
-    };
-    let image = Image::filled(160, 120, [blue(index), 90, 30]);
-    let frame =
-        Frame { image, source: "a \"b\"\n.mp4".into(), index, time: Duration::from_millis(index * 10) };
-    Reading::new(frame, vec![face(1), face(2)])
+    static READ: LazyLock<Reading> = LazyLock::new(|| {
+        let painted = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/painted.png");
+        let image = images::read(Path::new(painted)).unwrap().bordered(100, 60, 100, 60);
+        let frame = Frame { image, source: "a \"b\"\n.mp4".into(), index: 0, time: Duration::ZERO };
+        Analyser::new().unwrap().stream([Ok(frame)].into_iter()).next().unwrap().unwrap()
+    });
+    let mut reading = READ.clone();
+    reading.frame.image = Image::filled(160, 120, [blue(index), 90, 30]);
+    (reading.frame.index, reading.frame.time) = (index, Duration::from_millis(index * 10));
+    let happy = 0.2 + 0.1 * (index % 7) as f32;
+    let read = reading.faces.remove(0);
+    reading.faces = [1, 2]
+        .map(|track| {
+            let mut read = read.clone();
+            read.face.track = track;
+            read.face.pose.yaw = 60.0 * track as f32 - 60.0;
+            read.smoothed = Distribution([(1.0 - happy) / 7.0; COUNT]);
+            read.smoothed.0[1] = happy;
+            read
+        })
+        .into();
+    reading
 }
 
 /// A server that is shown a reading every few milliseconds.

@@ -273,8 +273,7 @@ impl FaceFinder {
 }
 
 impl Face {
-    /// The face of a mesh of 468 points; of other meshes is not known how the head is turned.
-    pub fn new(track: u64, mesh: Mesh) -> Self {
+    fn new(track: u64, mesh: Mesh) -> Self {
         let bounds = Rect::around(mesh.points.iter().copied());
         Self { track, bounds, pose: Pose::of_mesh(&mesh), mesh }
     }
