@@ -1,12 +1,13 @@
 # make demo   sets up, builds, and runs the program on a sample clip
 # make test   sets up, builds, and runs all checks and tests
 # make bench-live  measures the live view beside MediaPipe's Face Mesh (needs Xvfb)
+# make wheel  builds the Python package, with all libraries inside, and tests it in a fresh environment
 # make bench  compares the networks' and the program's speed with ONNX Runtime, LiteRT and MediaPipe
 
 PROGRAM = target/release/lanet-live
 CLIP = target/media/WolfgangLanger_Pexels.mp4
 
-.PHONY: demo test lint bench bench-live build setup media golden
+.PHONY: demo test lint bench bench-live build setup media golden wheel
 
 demo: build media
 	@mkdir -p demo
@@ -29,6 +30,9 @@ bench: build media
 
 bench-live: build media
 	scripts/bench_live.sh
+
+wheel: setup
+	scripts/wheel.sh
 
 build: setup
 	cargo build --release --locked
