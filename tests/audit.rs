@@ -74,6 +74,7 @@ fn corrections_that_say_nothing_of_the_data_are_refused_by_name() {
             "name 'anger/99.png' and 1 more, which",
         ),
         ("path,start,end,label\nanger/1.png,0.5,1,fear\n", "name 'anger/1.png' from 0.5 to 1 s, which"),
+        ("path,start,label\nanger/1.png,soon,fear\n", "line 2: 'soon' is no number of seconds"),
         ("path,label\nanger/1.png,feer\n", "line 2: no expression is called 'feer'"),
         ("path,label\nanger/1.png,fear\nanger/1.png,anger\n", "line 3 gives 'anger/1.png' a second label"),
         ("path,label\n,fear\n", "line 2 names no picture"),

@@ -3,22 +3,27 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::lessons::{Given, name};
 use crate::clips::{Dataset, Entry};
 use crate::error::{Context, Error, Result};
 use crate::expression::Expression;
 
-/// A picture or a piece of a clip: its path below the folder of the data with `/` between, and the seconds at which the
-/// piece begins and ends, both empty for the whole.
+/// A picture or a piece of a clip.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Piece {
-    /// The path.
+    /// Its path below the folder of the data, with `/` between.
     pub path: String,
-    /// The beginning.
-    pub start: String,
-    /// The end.
-    pub end: String,
+    /// Of a clip, when the piece begins and ends; `None`: with the clip.
+    pub between: [Option<Duration>; 2],
+}
+
+impl Piece {
+    /// Beginning and end in seconds, as tables say them.
+    pub fn seconds(&self) -> [String; 2] {
+        self.between.map(|time| time.map_or(String::new(), |time| time.as_secs_f64().to_string()))
+    }
 }
 
 /// Which label takes the place of what was given.
@@ -53,8 +58,14 @@ impl Corrections {
             let record = record.context("it cannot be read to its end")?;
             let line = record.position().map_or(0, csv::Position::line);
             let cell = |column: usize| record.get(column).unwrap_or_default().trim();
-            let seconds = |column: Option<usize>| column.map_or("", cell).to_owned();
-            let piece = Piece { path: cell(path).to_owned(), start: seconds(start), end: seconds(end) };
+            let seconds = |column: Option<usize>| match column.map_or("", cell) {
+                "" => Ok(None),
+                text => match text.parse().map(Duration::try_from_secs_f64) {
+                    Ok(Ok(time)) => Ok(Some(time)),
+                    _ => Err(Error::new(format!("line {line}: '{text}' is no number of seconds"))),
+                },
+            };
+            let piece = Piece { path: cell(path).to_owned(), between: [seconds(start)?, seconds(end)?] };
             if piece.path.is_empty() {
                 return Err(Error::new(format!("line {line} names no picture")));
             }
@@ -97,19 +108,19 @@ impl Corrections {
         });
         let decided = data.undecided.extract_if(.., correct);
         data.entries.extend(decided);
-        let Some(Piece { path, start, end }) = unknown.keys().next() else { return Ok(()) };
+        let Some(first) = unknown.keys().next() else { return Ok(()) };
         let others = match unknown.len() - 1 {
             0 => String::new(),
             others => format!(" and {others} more"),
         };
-        let between = if start.is_empty() && end.is_empty() {
-            String::new()
-        } else {
-            format!(" from {start} to {end} s")
+        let between = match first.seconds() {
+            [start, end] if start.is_empty() && end.is_empty() => String::new(),
+            [start, end] => format!(" from {start} to {end} s"),
         };
         Err(Error::usage(format!(
-            "the corrections '{}' name '{path}'{between}{others}, which the data do not have",
-            self.file.display()
+            "the corrections '{}' name '{}'{between}{others}, which the data do not have",
+            self.file.display(),
+            first.path
         ))
         .advice(format!("paths start from '{}'", folder.display())))
     }
@@ -124,5 +135,5 @@ impl Corrections {
 
 /// What of the data an entry is.
 pub fn piece(folder: &Path, entry: &Entry) -> Piece {
-    Piece { path: name(folder, &entry.path), start: String::new(), end: String::new() }
+    Piece { path: name(folder, &entry.path), between: [None; 2] }
 }

@@ -234,9 +234,9 @@ fn save_table(part: Part, judged: &[Judged]) -> Result<()> {
     let header = ["path", "start", "end", "given", "suggested", "probability", "rank"];
     writer.write_record(header).with_context(failed)?;
     for (n, one) in judged.iter().enumerate() {
-        let (Piece { path, start, end }, (suggested, probability)) = (one.piece, one.suggested());
+        let ([start, end], (suggested, probability)) = (one.piece.seconds(), one.suggested());
         let (probability, rank) = (format!("{probability:.4}"), (n + 1).to_string());
-        let row = [path, start, end, one.given.name(), suggested.name(), &probability, &rank];
+        let row = [&one.piece.path, &start, &end, one.given.name(), suggested.name(), &probability, &rank];
         writer.write_record(row).with_context(failed)?;
     }
     writer.flush().with_context(failed)?;

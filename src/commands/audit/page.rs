@@ -24,12 +24,12 @@ pub fn save(part: Part, data: &Path, judged: usize, shown: &[(usize, &Judged)]) 
         .iter()
         .map(|(n, one)| {
             let kind = if one.face.picture.starts_with(&[0xff, 0xd8]) { "jpeg" } else { "png" };
-            let (suggested, probability) = one.suggested();
+            let ([start, end], (suggested, probability)) = (one.piece.seconds(), one.suggested());
             json!({
                 "rank": n + 1,
                 "path": one.piece.path,
-                "start": one.piece.start,
-                "end": one.piece.end,
+                "start": start,
+                "end": end,
                 "given": one.given,
                 "suggested": suggested,
                 "probability": probability,
