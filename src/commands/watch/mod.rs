@@ -44,6 +44,8 @@ use source::Source;
 pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let began = Instant::now();
     video::quiet();
+    let profile = options.person.as_ref().map(|name| Profile::open(Path::new(profile::FOLDER), name));
+    let profile = profile.transpose()?;
     let Some(source) = source::open(options, stop)? else { return Ok(Outcome::Interrupted) };
     let (live, begin, count) = (source.live, source.begin, source.count.map(|count| count as usize));
     let mut warnings = vec![source.warnings.clone()];
@@ -62,7 +64,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let (tally, counted) = Tally::new(live, needed, Bar::new(talk_of_progress, count, "frames"));
     fan.add("summary", Delivery::Every, tally);
 
-    let readings = readings(options, source, hiding, neutral)?;
+    let readings = readings(options, source, profile, hiding, neutral)?;
     let mut meters = readings.meters();
     meters.extend(fan.meters());
     let closed = Arc::new(AtomicBool::new(false));
@@ -244,10 +246,10 @@ fn open_view(
 fn readings(
     options: &Options,
     source: Source,
+    profile: Option<Profile>,
     hiding: Arc<AtomicBool>,
     neutral: Arc<AtomicBool>,
 ) -> Result<Stream<Reading>> {
-    let profile = options.person.as_ref().map(|name| Profile::open(Path::new(profile::FOLDER), name));
     let device = options.device.as_deref().unwrap_or("auto").parse::<Choice>()?;
     // Pictures are independent of each other.
     let usual = if source.live { 0.3 } else { 0.0 };
@@ -256,7 +258,7 @@ fn readings(
         .model(options.model.as_deref())
         .device(device)
         .prior(options.prior)
-        .person(profile.transpose()?)
+        .person(profile)
         .taking_neutrals(neutral)
         .estimating_neutrals(options.auto_neutral())
         .smoothing(Duration::from_secs_f64(smoothing))
