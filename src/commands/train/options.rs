@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use lanet_live::clips::Which;
 use lanet_live::error::{Error, Result};
 use lanet_live::net::lanet::Pool;
 use lanet_live::net::{self, Backbone};
@@ -22,9 +23,16 @@ use crate::commands::parsed;
 /// What is learnt, from what, and how.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Labelled pictures: a folder with labels.csv, a table, a folder with a folder for each expression, or shards
+    /// Labelled pictures or clips: a folder with labels.csv, a table, a folder with a folder for each expression, recordings,
+    /// or shards
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// Learn only from what shows this person, by the table's column 'person' or the folder of recordings
+    #[arg(long, value_name = "NAME")]
+    person: Option<String>,
+    /// Which face of clips that show several: largest, or a number from the left
+    #[arg(long, value_name = "largest|N", value_parser = parsed::<Which>)]
+    face: Option<Which>,
     /// The part of the data to learn from
     #[arg(long, value_name = "NAME", default_value = "train")]
     pub split_train: String,
@@ -203,6 +211,8 @@ impl Options {
     pub fn source(&self, seed: u64) -> Source {
         Source {
             data: self.data.clone(),
+            person: self.person.clone(),
+            face: self.face.unwrap_or_default(),
             train: self.split_train.clone(),
             valid: self.split_valid.clone(),
             report: self.split_report.clone(),

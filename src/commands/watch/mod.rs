@@ -1,8 +1,8 @@
 //! The main job: faces and expressions from a camera, a video or pictures, to a window, a file, or data.
 
-mod options;
+pub mod options;
 mod report;
-mod source;
+pub mod source;
 mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
