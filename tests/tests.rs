@@ -4,6 +4,8 @@
 mod scratch;
 
 #[cfg(feature = "capture")]
+mod clips;
+#[cfg(feature = "capture")]
 mod ffmpeg;
 mod faces;
 mod house;

@@ -124,7 +124,7 @@ fn training(
         }
         !stop.asked()
     });
-    let Some(Gathered { course, valid, skipped, .. }) = gathered? else { return Ok(None) };
+    let Some(Gathered { course, valid, clips, skipped }) = gathered? else { return Ok(None) };
     tell_skipped(talk, &skipped, "lines, folders or pictures");
     let unaligned = course.valid.faces.iter().filter(|face| face.landmarks.is_none()).count();
     talk.say(&match course.valid.len() {
@@ -137,8 +137,8 @@ fn training(
         );
         return Training::resume(state, course, device).map(Some);
     }
-    let start = options.start()?;
-    let recipe = options.recipe(start.as_ref())?;
+    let start = options.start(clips > 0)?;
+    let recipe = options.recipe(start.as_ref(), course.train.len(), clips > 0)?;
     Training::begin(recipe, course, start.as_ref(), device).map(Some)
 }
 
