@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::labels::Entry;
-use super::samples::{Sample, Still, Which};
+use super::sample::{Sample, Still, Which};
 use crate::error::{Error, Result};
 use crate::expression::Distribution;
 use crate::face::{Face, FaceFinder, Mesh, align};
@@ -35,7 +35,8 @@ pub fn samples(entry: &Entry, finder: &FaceFinder, which: Which) -> Result<Resul
         Err(error) => return Ok(Err(error)),
     };
     let stop = [end, reader.info().end].into_iter().flatten().min();
-    let mut dues = Dues::new(start, stop);
+    let frame_time = Duration::from_secs_f64(1.0 / reader.info().rate);
+    let mut dues = Dues::new(start, stop, frame_time);
     // Nothing of another clip is known.
     let (mut finder, mut samples) = (finder.clone(), Vec::new());
     let (mut looked_at, mut crowded) = (0, 0);
@@ -81,22 +82,25 @@ pub fn samples(entry: &Entry, finder: &FaceFinder, which: Which) -> Result<Resul
 struct Dues {
     next: Duration,
     step: Duration,
+    /// A frame is shown for so long.
+    frame_time: Duration,
 }
 
 impl Dues {
     /// Evenly over a piece; where nobody knows its end, at the usual rate.
-    fn new(start: Duration, stop: Option<Duration>) -> Self {
+    fn new(start: Duration, stop: Option<Duration>, frame_time: Duration) -> Self {
         let length = stop.map(|stop| stop.saturating_sub(start).as_secs_f64());
         let step =
             length.map_or(1.0 / RATE, |length| length / (length * RATE).round().clamp(FEWEST, MOST as f64));
         let step = Duration::from_secs_f64(step).max(Duration::from_micros(1));
-        Self { next: start + step / 2, step }
+        Self { next: start + step / 2, step, frame_time }
     }
 
-    /// Whether a frame of this time is the first at or after a due time.
+    /// Whether a frame that comes at this time is the nearest to one that is due.
     fn meet(&mut self, time: Duration) -> bool {
-        let due = time >= self.next;
-        while due && self.next <= time {
+        let until = time + self.frame_time / 2;
+        let due = until >= self.next;
+        while due && self.next <= until {
             self.next += self.step;
         }
         due
@@ -149,15 +153,15 @@ mod tests {
     fn frames_are_taken_evenly_from_the_first_to_the_last() {
         let ms = Duration::from_millis;
         let taken = |start: u64, stop: Option<u64>, frames: u64, step: u64| {
-            let mut dues = Dues::new(ms(start), stop.map(ms));
+            let mut dues = Dues::new(ms(start), stop.map(ms), ms(step.min(100)));
             (0..frames).map(|n| start + n * step).filter(|&at| dues.meet(ms(at))).collect::<Vec<_>>()
         };
-        assert_eq!(taken(0, Some(2000), 60, 33), [165, 528, 891, 1188, 1518, 1848][..].to_vec());
+        assert_eq!(taken(0, Some(2000), 60, 33), [165, 495, 825, 1155, 1485, 1848]);
         // Short pieces have five, or all that there are.
-        assert_eq!(taken(1000, Some(1500), 15, 33), [1066, 1165, 1264, 1363, 1462]);
-        assert_eq!(taken(0, Some(90), 3, 30).len(), 3);
+        assert_eq!(taken(1000, Some(1500), 15, 33), [1033, 1132, 1231, 1363, 1462]);
+        assert_eq!((taken(0, Some(90), 3, 30).len(), taken(0, Some(30), 1, 30).len()), (3, 1));
         // Long ones have no more than the most, and gaps are no reason to hurry.
-        assert_eq!(taken(0, Some(600_000), 18_000, 33).len(), MOST);
+        assert_eq!(taken(0, Some(600_000), 18_200, 33).len(), MOST);
         assert_eq!(taken(0, None, 3, 10_000).len(), 2);
     }
 }

@@ -7,6 +7,7 @@ pub mod frames;
 pub mod labels;
 #[cfg(feature = "capture")]
 pub mod record;
+pub mod sample;
 pub mod samples;
 pub mod split;
 pub mod store;
@@ -14,5 +15,6 @@ pub mod store;
 pub use labels::{Dataset, Entry, Skipped};
 #[cfg(feature = "capture")]
 pub use record::{Recorder, Recording};
-pub use samples::{Extracted, Extraction, Sample, Which};
+pub use sample::{Sample, Still, Which};
+pub use samples::{Extracted, Extraction};
 pub use store::{About, check_person};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lanet_live::clips::labels::{TABLE, folder_of, table_of};
-use lanet_live::clips::samples::name_below;
+use lanet_live::clips::sample::name_below;
 use lanet_live::clips::{Dataset, Skipped};
 use lanet_live::device::Choice;
 use lanet_live::error::{Context, Result};

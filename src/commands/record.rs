@@ -109,8 +109,11 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         .until(move || interrupted.asked() || !wanted.load(Ordering::Relaxed));
     let early = move |reading: &Result<Reading>| reading.as_ref().is_ok_and(|r| r.frame.time < begin);
     let running = fan.start(readings.skip_while(early))?;
-    let shown = window.map_or(Ok(()), |(window, queue)| show(window, &queue, options.label, stop));
-    on.store(false, Ordering::Relaxed);
+    let mut shown = Ok(());
+    if let Some((window, queue)) = window {
+        shown = show(window, &queue, options.label, stop);
+        on.store(false, Ordering::Relaxed);
+    }
     let ended = running.finish();
 
     for warning in warnings.take() {

@@ -11,7 +11,7 @@ use super::portrait::Portrait;
 use super::prepare::portrait;
 use super::shards;
 use crate::clips::labels::TABLE;
-use crate::clips::samples::name_below;
+use crate::clips::sample::name_below;
 use crate::clips::{Entry, Sample, Skipped};
 use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Distribution, Expression};

@@ -9,7 +9,7 @@ use super::landmarks;
 use super::pictures::Plane;
 use super::portrait::{Portrait, compress};
 use super::shards::Writer;
-use crate::clips::samples::picture;
+use crate::clips::sample::picture;
 use crate::error::Result;
 use crate::face::{FaceFinder, Mesh, Options, align};
 use crate::frame::Image;
