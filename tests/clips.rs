@@ -209,7 +209,7 @@ fn a_minute_of_clips_is_learnt_as_a_change_of_the_net_inside_and_resumed() {
     let card = fs::read_to_string(folder.path("one/best/card.toml")).unwrap();
     assert!(card.contains("classifier adapted to recordings, labels: votes; before: Backbone: "), "{card}");
     // Learnt on top of what was learnt, the same each time.
-    let again = "train --data recordings --person anna --epochs 2 --start one/best --output";
+    let again = "train --data recordings --person anna --epochs 2 --start one/best --lde on --output";
     done(&folder, &format!("{again} two"));
     done(&folder, &format!("{again} three"));
     let weights = |run: &str| fs::read(folder.path(run).join("best/weights.safetensors")).unwrap();
@@ -225,7 +225,7 @@ fn a_minute_of_clips_is_learnt_as_a_change_of_the_net_inside_and_resumed() {
         ("--labels fer2013", "only the column 'label' can be learnt"),
         ("--adapt on --start facemesh", "tells no expressions"),
         ("--adapt on --layers 5", "cannot be adapted"),
-        ("--adapt off --freeze 3 --adapt on --landmark-branch on", "--adapt"),
+        ("--adapt on --freeze 3", "--freeze with a number of stages"),
     ] {
         let (success, said) = run(&folder, &format!("{train} none {arguments}"));
         assert!(!success && said.contains(expected), "{arguments}: {said}");

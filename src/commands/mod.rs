@@ -103,7 +103,7 @@ enum Command {
     Record(Box<record::Options>),
     /// Learn to tell expressions from labelled pictures or clips
     Train(Box<train::Options>),
-    /// Cut the faces out of labelled pictures or clips once, into small files that can move to another machine
+    /// Cut the faces out of labelled pictures once, into small files that can move to another machine
     Prepare(prepare::Options),
     /// Measure how well a model tells the expressions of labelled pictures or clips
     Evaluate(Box<evaluate::Options>),

@@ -162,16 +162,10 @@ impl Recipe {
         }
     }
 
-    /// A classifier that learns, from clips of a few seconds, how somebody looks, and keeps what its start can do: the change
-    /// is small, and labels are estimated, because a clip begins and ends with something else than its label.
+    /// A classifier that learns, from clips of a few seconds, how somebody looks, and keeps what its start can do: AdamW as in
+    /// [`Recipe::classifier`], a strong pull towards the start (200), batches of 64. LDE is off: see docs/accuracy.md.
     pub fn personal(backbone: Backbone, side: usize) -> Self {
-        Self {
-            batch: 64,
-            adapt: true,
-            adjust: true,
-            lde: Some((Estimation::default(), 1.0)),
-            ..Self::classifier(backbone, side)
-        }
+        Self { batch: 64, adapt: true, adjust: true, decay: 200.0, ..Self::classifier(backbone, side) }
     }
 
     /// The same with no larger batches, and no more neighbours in them, than so few faces can fill at least twice.

@@ -272,8 +272,8 @@ impl Options {
             (probe, true) => probe.clone(),
         };
         let on = |switch: Option<Switch>, usual: bool| switch.map_or(usual, |switch| switch == Switch::On);
-        let usual_lde = usual.lde.map_or(Estimation::default(), |(lde, _)| lde);
-        let neighbours = self.neighbours.unwrap_or(usual_lde.neighbours);
+        let most = if usual.adapt { usual.batch - 1 } else { usize::MAX };
+        let neighbours = self.neighbours.unwrap_or(Estimation::default().neighbours.min(most));
         let lde = Estimation { neighbours, memory: self.memory };
         let el = Contrast { momentum: self.momentum, queue: self.queue, ..Contrast::default() };
         Ok(Recipe {
