@@ -58,7 +58,7 @@ impl Vectors {
 }
 
 /// How a net that leaves it out how frequent expressions are is to be read.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Learnt {
     /// How often the data that it learnt from showed what.
     pub shares: Shares,

@@ -9,6 +9,9 @@ use crate::error::Error;
 /// How many expressions there are.
 pub const COUNT: usize = Expression::ALL.len();
 
+/// Names that are so much alike (Jaro-Winkler similarity) are taken for one with a slip of the pen.
+const ALIKE: f64 = 0.8;
+
 /// What a face expresses. The order is that of FER+ (Barsoum et al. 2016) and of every array in this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,8 +67,12 @@ impl FromStr for Expression {
     fn from_str(name: &str) -> Result<Self, Error> {
         let wanted = name.trim().to_lowercase();
         Self::ALL.into_iter().find(|e| e.name() == wanted).ok_or_else(|| {
+            let alike = |e: &Self| strsim::jaro_winkler(e.name(), &wanted);
+            let nearest = Self::ALL.into_iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+            let meant = nearest.filter(|nearest| alike(nearest) > ALIKE);
+            let meant = meant.map_or(String::new(), |nearest| format!("did you mean '{nearest}'? "));
             Error::new(format!("no expression is called '{name}'"))
-                .advice(format!("use one of {}", Self::ALL.map(Self::name).join(", ")))
+                .advice(format!("{meant}use one of {}", Self::ALL.map(Self::name).join(", ")))
         })
     }
 }
@@ -125,7 +132,13 @@ mod tests {
             assert_eq!(Expression::ALL[expression as usize], expression);
         }
         assert_eq!("Anger ".parse::<Expression>().unwrap(), Expression::Anger);
-        assert!("joy".parse::<Expression>().unwrap_err().line().contains("'joy'"));
+        let line = |name: &str| name.parse::<Expression>().unwrap_err().line();
+        assert!(line("joy").contains("'joy'") && !line("joy").contains("did you mean"));
+        for (slip, meant) in
+            [("hapiness", "happiness"), ("Angry", "anger"), ("sad", "sadness"), ("contemt", "contempt")]
+        {
+            assert!(line(slip).contains(&format!("did you mean '{meant}'?")), "{}", line(slip));
+        }
     }
 
     #[test]

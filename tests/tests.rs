@@ -5,6 +5,8 @@ mod scratch;
 
 mod audit;
 #[cfg(feature = "capture")]
+mod clips;
+#[cfg(feature = "capture")]
 mod ffmpeg;
 mod faces;
 mod house;

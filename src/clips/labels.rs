@@ -1,29 +1,32 @@
-//! Which picture shows what: a table `path,label[,split]`, a table of votes, or a folder for each expression.
+//! Which picture or clip shows what: a table `path,label[,split,person,start,end]`, a table of votes, or a folder for each
+//! expression, which may lie in a folder for each person.
+//!
+//! A clip is a video: `start` and `end` (seconds) say which piece of it is meant. In recordings, `PERSON/LABEL/*.mp4`, the
+//! folders say who shows what; the `.toml` beside a clip only says where it came from.
 //!
 //! Votes follow the majority protocol of FER+ (Barsoum et al. 2016): a single vote counts as none; the picture is used
 //! if the choice with most votes is an expression and has more than half of the votes that are left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use csv::{Reader, StringRecord};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_xoshiro::Xoshiro256PlusPlus;
+use std::time::Duration;
 
 use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Distribution, Expression};
 use crate::images;
+use csv::{Reader, StringRecord};
 
 /// The table of a folder of data.
 pub const TABLE: &str = "labels.csv";
 /// Columns of votes for no expression; they may be missing.
 const OTHER_VOTES: [&str; 2] = ["unknown", "not_a_face"];
-/// Every so many-th picture checks what is learnt, where the data do not say which.
-const VALID_SHARE: usize = 10;
+/// The folder in that of the data in which faces that were found are kept, if nobody says otherwise.
+pub const CACHE: &str = ".lanet-live";
+/// The extensions of files that are taken for clips.
+pub const CLIPS: [&str; 10] = ["avi", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ts", "webm", "wmv"];
 
-/// A picture and what it shows.
+/// A picture or a piece of a clip, and what it shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The file.
@@ -34,6 +37,25 @@ pub struct Entry {
     pub votes: Option<Distribution>,
     /// The part of the data that it belongs to, where the data say so.
     pub split: Option<String>,
+    /// Who it is, where the data say so.
+    pub person: Option<String>,
+    /// What it was cut from, where a table says so: what was cut from one clip stays together.
+    pub clip: Option<String>,
+    /// Of a clip, when the piece that is meant begins and ends; `None`: with the clip.
+    pub piece: [Option<Duration>; 2],
+}
+
+impl Entry {
+    /// A file that shows this, all of it.
+    pub fn new(path: PathBuf, label: Expression) -> Self {
+        Self { path, label, votes: None, split: None, person: None, clip: None, piece: [None; 2] }
+    }
+
+    /// Whether it is a clip, by its name.
+    pub fn is_clip(&self) -> bool {
+        let extension = self.path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        extension.is_some_and(|extension| CLIPS.contains(&extension.as_str()))
+    }
 }
 
 /// Something that was left out, and why.
@@ -45,10 +67,10 @@ pub struct Skipped {
     pub why: String,
 }
 
-/// Labelled pictures, in the order of their table or of their names.
+/// Labelled pictures and clips, in the order of their table or of their names.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Dataset {
-    /// The pictures that can be used.
+    /// The pictures and clips that can be used.
     pub entries: Vec<Entry>,
     /// Lines that could not be read.
     pub skipped: Vec<Skipped>,
@@ -106,18 +128,24 @@ impl Dataset {
         Ok(entries)
     }
 
-    /// Where the data do not say which part a picture belongs to: every tenth of each expression, drawn by `seed`,
-    /// becomes `valid` and the others `train`; an expression's only picture is learnt from.
-    pub fn share_out(&mut self, train: &str, valid: &str, seed: u64) {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        for expression in Expression::ALL {
-            let mut of_it: Vec<_> = self.entries.iter_mut().filter(|e| e.label == expression).collect();
-            of_it.shuffle(&mut rng);
-            let checked = of_it.len().div_ceil(VALID_SHARE).min(of_it.len().saturating_sub(1));
-            for (n, entry) in of_it.into_iter().enumerate() {
-                entry.split = Some(if n < checked { valid } else { train }.to_owned());
-            }
+    /// Leaves only what shows this person.
+    ///
+    /// # Errors
+    /// A person whom the data do not know.
+    pub fn only(&mut self, person: &str) -> Result<()> {
+        let is_it = |entry: &Entry| entry.person.as_deref() == Some(person);
+        if !self.entries.iter().any(is_it) {
+            let known: BTreeSet<_> = self.entries.iter().filter_map(|e| e.person.as_deref()).collect();
+            let known: Vec<_> = known.into_iter().take(10).collect();
+            let advice = match known.as_slice() {
+                [] => "they name nobody".to_owned(),
+                known => format!("they know {}", known.join(", ")),
+            };
+            return Err(Error::usage(format!("the data do not show '{person}'")).advice(advice));
         }
+        self.entries.retain(is_it);
+        self.undecided.retain(is_it);
+        Ok(())
     }
 }
 
@@ -138,6 +166,9 @@ pub fn folder_of(data: &Path) -> &Path {
 struct Columns {
     path: usize,
     split: Option<usize>,
+    person: Option<usize>,
+    clip: Option<usize>,
+    piece: [Option<usize>; 2],
     labels: Labels,
 }
 
@@ -159,14 +190,22 @@ impl Columns {
             _ => return Err(wrong_columns(header)),
         };
         let path = column("path").ok_or_else(|| wrong_columns(header))?;
-        Ok(Self { path, split: column("split"), labels })
+        let piece = [column("start"), column("end")];
+        Ok(Self {
+            path,
+            split: column("split"),
+            person: column("person"),
+            clip: column("clip"),
+            piece,
+            labels,
+        })
     }
 }
 
 fn wrong_columns(header: &StringRecord) -> Error {
     let found: Vec<_> = header.iter().collect();
     Error::new(format!("its columns are {}", found.join(","))).advice(format!(
-        "a table needs path,label or path and a column of votes for each of {}; split is optional",
+        "a table needs path,label or path and a column of votes for each of {}; split, person, start and end are optional",
         Expression::ALL.map(Expression::name).join(", ")
     ))
 }
@@ -208,7 +247,15 @@ fn entry(columns: &Columns, record: &StringRecord, folder: &Path) -> Result<Opti
         return Err(Error::new("it names no picture"));
     }
     let path = folder.join(cell(columns.path));
-    let split = columns.split.map(cell).filter(|split| !split.is_empty()).map(str::to_owned);
+    let said = |column: Option<usize>| column.map(cell).filter(|text| !text.is_empty()).map(str::to_owned);
+    let (split, person, clip) = (said(columns.split), said(columns.person), said(columns.clip));
+    let [start, end] = columns.piece.map(|column| said(column).map(|text| seconds(&text)).transpose());
+    let piece = [start?, end?];
+    if let [start, Some(end)] = piece
+        && end <= start.unwrap_or_default()
+    {
+        return Err(Error::new("it ends before it begins"));
+    }
     let (label, votes, decided) = match &columns.labels {
         Labels::Name(column) => (cell(*column).parse()?, None, true),
         Labels::Votes { expressions, others } => {
@@ -224,7 +271,17 @@ fn entry(columns: &Columns, record: &StringRecord, folder: &Path) -> Result<Opti
             }
         }
     };
-    Ok(Some((Entry { path, label, votes, split }, decided)))
+    let entry = Entry { path, label, votes, split, person, clip, piece };
+    if piece != [None; 2] && !entry.is_clip() {
+        return Err(Error::new("only a clip has a start and an end")
+            .advice(format!("the names of clips end in {}", CLIPS.join(", "))));
+    }
+    Ok(Some((entry, decided)))
+}
+
+fn seconds(text: &str) -> Result<Duration> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| Error::new(format!("'{text}' is no time in seconds")))
 }
 
 /// The expression with most votes, the first of equals, how the votes are shared among the expressions, and whether it has
@@ -247,38 +304,63 @@ fn majority(votes: &[u32], others: &[u32]) -> Result<Option<(Expression, Distrib
     Ok(Some((label, Distribution(shares), votes[label as usize] > all / 2.0)))
 }
 
-/// The pictures below `data` in folders that are named after expressions.
+/// The pictures and clips below `data` in folders that are named after expressions, or in such folders of people.
 fn folders(data: &Path) -> Result<Dataset> {
     let mut dataset = Dataset::default();
     let mut known = false;
-    for folder in sorted(data)? {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !folder.is_dir() || name.starts_with('.') {
-            continue;
-        }
-        let label = match name.parse::<Expression>() {
-            Ok(label) => label,
-            Err(error) => {
-                dataset.skipped.push(Skipped { what: format!("folder {name}"), why: error.line() });
-                continue;
-            }
+    for (folder, name) in subfolders(data)? {
+        let below = subfolders(&folder)?;
+        // Whatever holds folders and is no expression's is a person's.
+        let of_person = name.parse::<Expression>().is_err() && !below.is_empty();
+        let (folders, person) = match of_person {
+            true => (below, Some(name)),
+            false => (vec![(folder, name)], None),
         };
-        known = true;
-        let pictures = sorted(&folder)?.into_iter().filter(|path| images::has_image_name(path));
-        let before = dataset.entries.len();
-        dataset.entries.extend(pictures.map(|path| Entry { path, label, votes: None, split: None }));
-        if dataset.entries.len() == before {
-            let why = "it holds no picture".to_owned();
-            dataset.skipped.push(Skipped { what: format!("folder {name}"), why });
+        for (folder, label) in folders {
+            known |= gather(&mut dataset, &folder, &label, person.as_deref())?;
         }
     }
     if !known {
+        let why = dataset.skipped.first().map_or(String::new(), |s| format!(" ({}: {})", s.what, s.why));
         return Err(Error::new(format!(
-            "it holds no {TABLE} and no folder that is named after an expression"
+            "it holds no {TABLE} and no folder that is named after an expression{why}"
         ))
         .advice(format!("name its folders {}", Expression::ALL.map(Expression::name).join(", "))));
     }
     Ok(dataset)
+}
+
+/// The folders in a folder, with their names, sorted; hidden ones are left out.
+fn subfolders(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let named = |path: PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (path.is_dir() && !name.starts_with('.')).then_some((path, name))
+    };
+    Ok(sorted(folder)?.into_iter().filter_map(named).collect())
+}
+
+/// Adds the pictures and clips of a folder of this name; whether it is named after an expression.
+fn gather(dataset: &mut Dataset, folder: &Path, name: &str, person: Option<&str>) -> Result<bool> {
+    let what = || format!("folder {}{name}", person.map_or(String::new(), |person| format!("{person}/")));
+    let label = match name.parse::<Expression>() {
+        Ok(label) => label,
+        Err(error) => {
+            dataset.skipped.push(Skipped { what: what(), why: error.line() });
+            return Ok(false);
+        }
+    };
+    let before = dataset.entries.len();
+    let entries = sorted(folder)?.into_iter().map(|path| Entry::new(path, label));
+    let of_it = entries.filter(|entry| {
+        let hidden = entry.path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        images::has_image_name(&entry.path) || (entry.is_clip() && !hidden)
+    });
+    dataset.entries.extend(of_it.map(|entry| Entry { person: person.map(str::to_owned), ..entry }));
+    if dataset.entries.len() == before {
+        let why = "it holds no picture and no clip".to_owned();
+        dataset.skipped.push(Skipped { what: what(), why });
+    }
+    Ok(true)
 }
 
 fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -314,24 +396,5 @@ mod tests {
         assert_eq!(majority(&[0, 0, 0, 0, 0, 0, 0, 0], &[10, 0]).unwrap(), None);
         assert_eq!(majority(&[1, 1, 1, 1, 1, 1, 1, 1], &[1, 1]).unwrap(), None);
         assert!(majority(&[0; 8], &[0, 0]).unwrap_err().line().contains("zero"));
-    }
-
-    #[test]
-    fn shares_are_drawn_by_seed_and_leave_every_expression_something_to_learn() {
-        let entry = |label, n: usize| Entry { path: format!("{n}").into(), label, votes: None, split: None };
-        let mut entries: Vec<_> = (0..95).map(|n| entry(Happiness, n)).collect();
-        entries.push(entry(Anger, 95));
-        entries.extend((96..98).map(|n| entry(Neutral, n)));
-        let mut data = Dataset { entries, ..Dataset::default() };
-        data.share_out("train", "valid", 1);
-        let count =
-            |label, split: &str| data.split(split).unwrap().iter().filter(|e| e.label == label).count();
-        assert_eq!((count(Happiness, "train"), count(Happiness, "valid")), (85, 10));
-        assert_eq!((count(Anger, "train"), count(Anger, "valid")), (1, 0));
-        assert_eq!((count(Neutral, "train"), count(Neutral, "valid")), (1, 1));
-        let (mut same, mut other) = (data.clone(), data.clone());
-        same.share_out("train", "valid", 1);
-        other.share_out("train", "valid", 2);
-        assert!(same == data && other != data);
     }
 }

@@ -1,8 +1,20 @@
-//! Labelled pictures: the tables and folders that name them, and the samples that are learnt from.
+//! Labelled pictures and clips: how clips are recorded, the tables and folders that name what there is, and the samples that
+//! are learnt from.
 
 mod cache;
+#[cfg(feature = "capture")]
+pub mod frames;
 pub mod labels;
+#[cfg(feature = "capture")]
+pub mod record;
+pub mod sample;
 pub mod samples;
+pub mod split;
+pub mod store;
 
 pub use labels::{Dataset, Entry, Skipped};
-pub use samples::{Extracted, Extraction, Sample};
+#[cfg(feature = "capture")]
+pub use record::{Recorder, Recording};
+pub use sample::{Sample, Still, Which};
+pub use samples::{Extracted, Extraction};
+pub use store::{About, check_person};

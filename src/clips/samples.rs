@@ -1,7 +1,8 @@
-//! From labelled pictures to samples: the face of each is found once and remembered in a file.
+//! From labelled pictures and clips to samples: the face of each picture is found once and remembered in a file.
 //!
 //! The pictures are faces already, more or less tightly cut. Where no face is found the whole picture is used, and
-//! counted: no picture is dropped because of its face.
+//! counted: no picture is dropped because of its face. The frames of clips are as cameras see them: only those that show
+//! the face that is meant become samples, and a clip without any is left out by name.
 
 use std::path::{Path, PathBuf};
 
@@ -10,68 +11,36 @@ use rayon::prelude::*;
 
 use super::Entry;
 use super::cache::{Cache, Points, Stamp, mesh_of, points_of};
+use super::sample::{Sample, Which, picture};
 use crate::error::{Error, Result};
-use crate::expression::{Distribution, Expression};
-use crate::face::{FaceFinder, Mesh, Options};
-use crate::frame::Image;
-use crate::images;
+use crate::expression::Distribution;
+use crate::face::{FaceFinder, Options};
 use crate::net;
 
 /// Pictures between two words of progress.
 const BATCH: usize = 256;
-/// Larger pictures are reduced to this side, in pixels: a crop needs no more.
-const LONGEST: u32 = 4096;
+/// Clips between two words of progress.
+const CLIPS: usize = 8;
 
-/// A labelled picture and the face in it.
-#[derive(Debug, Clone)]
-pub struct Sample {
-    /// The file.
-    pub path: PathBuf,
-    /// The expression that it is counted as.
-    pub label: Expression,
-    /// What to learn: the taggers' votes where there are any, else the label.
-    pub target: Distribution,
-    /// The landmarks in pixels of the picture, if a face was found: those that frame the crop and those that are
-    /// learnt, the others being not a number.
-    pub mesh: Option<Mesh>,
-}
-
-impl Sample {
-    /// Reads the picture again.
-    ///
-    /// # Errors
-    /// A file that is gone.
-    pub fn image(&self) -> Result<Image> {
-        picture(&self.path)
-    }
-}
-
-/// A picture as faces are looked for in it.
-///
-/// # Errors
-/// As [`images::read`].
-pub fn picture(path: &Path) -> Result<Image> {
-    images::read_reduced(path, LONGEST)
-}
-
-/// A picture that cannot be read, and why.
+/// A picture or clip that cannot be used, and why.
 pub type Unreadable = (PathBuf, String);
 
 /// What came of an extraction.
 #[derive(Debug)]
 pub struct Extracted {
-    /// The samples, in the order of the entries, without the pictures that cannot be read.
+    /// The samples, in the order of the entries, without the pictures and clips that cannot be used.
     pub samples: Vec<Sample>,
-    /// Pictures that cannot be read, each with the reason.
+    /// Pictures and clips that cannot be used, each with the reason.
     pub unreadable: Vec<Unreadable>,
     /// Why the faces could not be remembered, if they could not.
     pub forgotten: Option<Error>,
 }
 
-/// Looks for the faces of labelled pictures: an iterator over how many are done, then the samples.
+/// Looks for the faces of labelled pictures and clips: an iterator over how many are done, then the samples.
 pub struct Extraction {
     entries: Vec<Entry>,
     finder: FaceFinder,
+    which: Which,
     cache: Cache,
     samples: Vec<Sample>,
     done: usize,
@@ -93,6 +62,7 @@ impl Extraction {
         Ok(Self {
             entries,
             finder: FaceFinder::new(options, device)?,
+            which: Which::Only,
             cache: Cache::open(cache, &found_by),
             samples: Vec::new(),
             done: 0,
@@ -100,7 +70,12 @@ impl Extraction {
         })
     }
 
-    /// How many pictures there are.
+    /// Takes this face of each clip.
+    pub fn of_face(self, which: Which) -> Self {
+        Self { which, ..self }
+    }
+
+    /// How many pictures and clips there are.
     pub fn total(&self) -> usize {
         self.entries.len()
     }
@@ -133,22 +108,29 @@ impl Iterator for Extraction {
         if self.done == self.entries.len() {
             return None;
         }
-        let end = (self.done + BATCH).min(self.entries.len());
+        let (rest, which) = (&self.entries[self.done..], self.which);
+        let clips = rest[0].is_clip();
+        // Either pictures or clips.
+        let turn = rest.iter().take(if clips { CLIPS } else { BATCH });
+        let entries = &rest[..turn.take_while(|entry| entry.is_clip() == clips).count()];
         let (finder, cache) = (&self.finder, &self.cache);
-        // A picture that cannot be read is one thing, a network that fails another.
-        type Look = (Option<Stamp>, Result<Option<Points>>);
+        // A file that cannot be read is one thing, a network that fails another.
+        type Look = (Option<(Stamp, Option<Points>)>, Result<Vec<Sample>>);
         let look = |finder: &mut FaceFinder, entry: &Entry| -> Result<Look> {
+            if clips {
+                return Ok((None, of_clip(entry, finder, which)?));
+            }
             let stamp = Stamp::of(&entry.path);
             if let Some(face) = cache.get(&entry.path, stamp) {
-                return Ok((None, Ok(face)));
+                return Ok((None, Ok(vec![of_picture(entry, face)])));
             }
-            let face = match picture(&entry.path) {
-                Ok(image) => Ok(finder.find_in_crop(&image)?.as_ref().and_then(points_of)),
-                Err(error) => Err(error),
+            let image = match picture(&entry.path) {
+                Ok(image) => image,
+                Err(error) => return Ok((None, Err(error))),
             };
-            Ok((stamp, face))
+            let face = finder.find_in_crop(&image)?.as_ref().and_then(points_of);
+            Ok((stamp.map(|stamp| (stamp, face)), Ok(vec![of_picture(entry, face)])))
         };
-        let entries = &self.entries[self.done..end];
         let looks: Result<Vec<_>> = entries.par_iter().map_init(|| finder.clone(), look).collect();
         let looks = match looks {
             Ok(looks) => looks,
@@ -157,25 +139,37 @@ impl Iterator for Extraction {
                 return Some(Err(error));
             }
         };
-        for (entry, (new, face)) in entries.iter().zip(looks) {
-            let face = match face {
-                Ok(face) => face,
-                Err(error) => {
-                    self.unreadable.push((entry.path.clone(), error.line()));
-                    continue;
-                }
-            };
-            if let Some(stamp) = new {
+        for (entry, (new, samples)) in entries.iter().zip(looks) {
+            if let Some((stamp, face)) = new {
                 self.cache.put(&entry.path, stamp, face);
             }
-            self.samples.push(Sample {
-                path: entry.path.clone(),
-                label: entry.label,
-                target: entry.votes.unwrap_or_else(|| Distribution::certain(entry.label)),
-                mesh: face.as_ref().map(mesh_of),
-            });
+            match samples {
+                Ok(samples) => self.samples.extend(samples),
+                Err(error) => self.unreadable.push((entry.path.clone(), error.line())),
+            }
         }
-        self.done = end;
-        Some(Ok(end))
+        self.done += entries.len();
+        Some(Ok(self.done))
     }
+}
+
+fn of_picture(entry: &Entry, face: Option<Points>) -> Sample {
+    Sample {
+        path: entry.path.clone(),
+        label: entry.label,
+        target: entry.votes.unwrap_or_else(|| Distribution::certain(entry.label)),
+        mesh: face.as_ref().map(mesh_of),
+        person: entry.person.clone(),
+        still: None,
+    }
+}
+
+#[cfg(feature = "capture")]
+fn of_clip(entry: &Entry, finder: &FaceFinder, which: Which) -> Result<Result<Vec<Sample>>> {
+    super::frames::samples(entry, finder, which)
+}
+
+#[cfg(not(feature = "capture"))]
+fn of_clip(_: &Entry, _: &FaceFinder, _: Which) -> Result<Result<Vec<Sample>>> {
+    Ok(Err(Error::new("this build reads no clips").advice("build it with the feature 'capture'")))
 }

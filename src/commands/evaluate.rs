@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use clap::Args;
 use lanet_live::calibration::Calibration;
-use lanet_live::clips::labels::{folder_of, table_of};
-use lanet_live::clips::{Dataset, Entry, Extracted, Extraction, Sample, Skipped};
+use lanet_live::clips::labels::{CACHE, folder_of, table_of};
+use lanet_live::clips::{Dataset, Entry, Extracted, Extraction, Sample, Skipped, Which};
 use lanet_live::device::Choice;
 use lanet_live::error::{Context, Error, Result};
 use lanet_live::expression::{COUNT, Distribution, Expression};
@@ -30,9 +30,16 @@ const BATCH: usize = 64;
 /// What is measured, and on what.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Labelled pictures: a folder with labels.csv, a table, or a folder with a folder for each expression
+    /// Labelled pictures or clips: a folder with labels.csv, a table, a folder with a folder for each expression, or
+    /// recordings
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// Only what shows this person, by the table's column 'person' or the folder of recordings
+    #[arg(long, value_name = "NAME")]
+    person: Option<String>,
+    /// Which face of clips that show several: largest, or a number from the left
+    #[arg(long, value_name = "largest|N", value_parser = super::parsed::<Which>)]
+    face: Option<Which>,
     /// Only this part of the data, by the table's column 'split'
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
@@ -86,15 +93,19 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     }
     let learnt = model.card.learnt();
     let net = LaNet::expecting(&model, options.prior)?;
-    let data = Dataset::open(&options.data)?;
-    tell_skipped(talk, &data.skipped, "of the table");
+    let mut data = Dataset::open(&options.data)?;
+    if let Some(person) = &options.person {
+        data.only(person)?;
+    }
+    tell_skipped(talk, &data.skipped, "lines or folders");
     check_targets(options, &data)?;
     let entries = match &options.split {
         Some(split) => data.split(split)?,
         None => data.entries,
     };
     let cache = cache_folder(options.cache.as_deref(), &options.data);
-    let Some(samples) = samples(entries, &cache, &device, talk, stop)? else {
+    let face = options.face.unwrap_or_default();
+    let Some(samples) = samples(entries, face, &cache, &device, talk, stop)? else {
         return Ok(Outcome::Interrupted);
     };
 
@@ -264,7 +275,7 @@ fn save_faces(file: &Path, samples: &[Sample], logits: &[[f32; COUNT]], overwrit
     let header = ["path", "label"].into_iter().chain(Expression::ALL.map(Expression::name));
     writer.write_record(header).with_context(failed)?;
     for (sample, logits) in samples.iter().zip(logits) {
-        let path = sample.path.to_string_lossy().into_owned();
+        let path = sample.path.to_string_lossy().into_owned() + &sample.moment();
         let row = [path, sample.label.name().to_owned()].into_iter();
         writer.write_record(row.chain(logits.map(|logit| logit.to_string()))).with_context(failed)?;
     }
@@ -275,19 +286,21 @@ fn save_faces(file: &Path, samples: &[Sample], logits: &[[f32; COUNT]], overwrit
 
 /// Where faces that were found are kept.
 pub fn cache_folder(given: Option<&Path>, data: &Path) -> PathBuf {
-    given.map_or_else(|| folder_of(data).join(".lanet-live"), Path::to_owned)
+    given.map_or_else(|| folder_of(data).join(CACHE), Path::to_owned)
 }
 
-/// Finds the faces of labelled pictures; `None` if the user stopped it.
+/// Finds the faces of labelled pictures and clips; `None` if the user stopped it.
 pub fn samples(
     entries: Vec<Entry>,
+    face: Which,
     cache: &Path,
     device: &Device,
     talk: Talk,
     stop: &Stop,
 ) -> Result<Option<Vec<Sample>>> {
-    let mut extraction = Extraction::new(entries, Some(cache), device)?;
-    let bar = Bar::new(talk, extraction.total(), "pictures");
+    let what = if entries.iter().any(Entry::is_clip) { "clips" } else { "pictures" };
+    let mut extraction = Extraction::new(entries, Some(cache), device)?.of_face(face);
+    let bar = Bar::new(talk, extraction.total(), what);
     for done in extraction.by_ref() {
         bar.reach(done?);
         if stop.asked() {
@@ -304,9 +317,9 @@ pub fn samples(
     }
     let unreadable: Vec<_> =
         unreadable.into_iter().map(|(path, why)| Skipped { what: path.display().to_string(), why }).collect();
-    tell_skipped(talk, &unreadable, "pictures");
+    tell_skipped(talk, &unreadable, what);
     if samples.is_empty() {
-        return Err(Error::new("no picture of the data can be read"));
+        return Err(Error::new("no picture or clip of the data can be used"));
     }
     Ok(Some(samples))
 }
@@ -325,7 +338,10 @@ pub fn logits(
         let side = net.input().width;
         let crops = part
             .iter()
-            .map(|sample| align::crop(&sample.image()?, sample.mesh.as_ref(), side))
+            .map(|sample| {
+                let image = sample.image()?;
+                align::crop(&image, sample.mesh.as_ref(), side)
+            })
             .collect::<Result<Vec<_>>>()?;
         logits.extend(net.logits(&crops, device)?);
         bar.reach(logits.len());

@@ -11,6 +11,8 @@ mod evaluate;
 mod models;
 mod plot;
 mod prepare;
+#[cfg(feature = "capture")]
+mod record;
 mod reliability;
 mod train;
 #[cfg(feature = "capture")]
@@ -98,11 +100,14 @@ enum Command {
     Models(models::Options),
     /// Measure how fast each network is on this machine
     Bench(bench::Options),
-    /// Learn to tell expressions from labelled pictures
+    /// Record a clip of somebody who shows an expression, to learn from
+    #[cfg(feature = "capture")]
+    Record(Box<record::Options>),
+    /// Learn to tell expressions from labelled pictures or clips
     Train(Box<train::Options>),
     /// Cut the faces out of labelled pictures once, into small files that can move to another machine
     Prepare(prepare::Options),
-    /// Measure how well a model tells the expressions of labelled pictures
+    /// Measure how well a model tells the expressions of labelled pictures or clips
     Evaluate(Box<evaluate::Options>),
     /// Make the probabilities of a model mean what they say, or take somebody's own neutral
     Calibrate(Box<calibrate::Options>),
@@ -224,6 +229,8 @@ fn run(cli: Cli) -> Result<Outcome> {
         Some(Command::Devices) => devices::run(),
         Some(Command::Models(options)) => models::run(&options),
         Some(Command::Bench(options)) => bench::run(&options, &stop),
+        #[cfg(feature = "capture")]
+        Some(Command::Record(options)) => record::run(&options, cli.talk, &stop),
         Some(Command::Train(options)) => train::run(&options, cli.talk, &stop),
         Some(Command::Prepare(options)) => prepare::run(&options, cli.talk, &stop),
         Some(Command::Evaluate(options)) => evaluate::run(&options, cli.talk, &stop),

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lanet_live::clips::labels::{TABLE, folder_of, table_of};
-use lanet_live::clips::{Dataset, Skipped};
+use lanet_live::clips::sample::name_below;
+use lanet_live::clips::{Dataset, Entry, Skipped};
 use lanet_live::device::Choice;
-use lanet_live::error::{Context, Result};
+use lanet_live::error::{Context, Error, Result};
 use lanet_live::part::Part;
-use lanet_live::train::lessons::name;
 use lanet_live::train::prepare::{Keeping, Preparation};
 
 use super::bar::Bar;
@@ -43,9 +43,12 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let device = options.device.parse::<Choice>()?.open()?;
     let data = Dataset::open(&options.data)?;
     tell_skipped(talk, &data.skipped, "lines or folders");
+    if data.entries.iter().any(Entry::is_clip) {
+        return Err(Error::usage("clips are not prepared").advice("learn from them with train --data"));
+    }
     let folder = folder_of(&options.data);
     let faces = || data.entries.iter().chain(&data.undecided);
-    let pictures = faces().map(|e| (name(folder, &e.path), e.path.clone())).collect();
+    let pictures = faces().map(|e| (name_below(folder, &e.path), e.path.clone())).collect();
     let keeping = Keeping {
         quality: Some(options.quality).filter(|&q| q > 0),
         shard: (options.shard as usize) << 20,
@@ -74,7 +77,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
             let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;
             writer.write_record(["path", "label"]).with_context(failed)?;
             for entry in &data.entries {
-                let name = name(folder, &entry.path);
+                let name = name_below(folder, &entry.path);
                 writer.write_record([name.as_str(), entry.label.name()]).with_context(failed)?;
             }
             writer.flush().with_context(failed)?;

@@ -60,6 +60,26 @@ pub fn cut(image: &Image, to_image: Similarity, detail: usize, side: usize) -> R
     warp(&small, pixels(side).then(whole(&small)), side, side)
 }
 
+/// How much of the surroundings of a crop is kept with it, in sides of the crop.
+const SURROUNDINGS: f32 = 1.5;
+
+/// What is kept of a large picture: an upright square around the crop that `to_image` lays over it, of at most `most` x
+/// `most` pixels, and the way from the picture to it.
+///
+/// # Errors
+/// A map that is not finite.
+pub fn surroundings(image: &Image, to_image: Similarity, most: usize) -> Result<(Image, Similarity)> {
+    let middle = to_image.apply(Point::new(0.5, 0.5));
+    let side = to_image.scale() * SURROUNDINGS;
+    let (x, y) = (middle.x - side / 2.0, middle.y - side / 2.0);
+    let pixels = side.round().clamp(1.0, most as f32) as usize;
+    // As for a live face, what lies beyond the picture is black.
+    let from_small = Similarity { a: side / pixels as f32, b: 0.0, tx: x, ty: y };
+    let shrink = pixels as f32 / side;
+    let to_small = Similarity { a: shrink, b: 0.0, tx: -x * shrink, ty: -y * shrink };
+    Ok((warp(image, from_small, pixels, pixels)?, to_small))
+}
+
 /// Changes whenever crops change, so that what was made from older ones is not used again.
 pub fn signature() -> String {
     format!("{TEMPLATE:?} {DETAIL}")

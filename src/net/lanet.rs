@@ -72,12 +72,7 @@ impl LaNet {
         input: Input,
         mix: Option<f32>,
     ) -> Result<Self> {
-        let tensor = |name: &str| {
-            let (Some(mix), Some(part)) = (mix, name.strip_prefix("head.")) else { return tensor(name) };
-            let meant = tensor(&format!("meant.{part}"))?;
-            let seen = tensor(name)?;
-            (meant.affine(f64::from(mix), 0.0).ok()? + seen.affine(1.0 - f64::from(mix), 0.0).ok()?).ok()
-        };
+        let tensor = mixed(tensor, mix);
         let (mut pools, mut weights) = (Vec::new(), Vec::new());
         for stage in 1..=trunk.plan().depth() {
             let Some(weight) = tensor(&trunk.plan().head(stage)) else { continue };
@@ -150,6 +145,16 @@ impl LaNet {
     pub fn multiply_adds(&self) -> u64 {
         let Input { height, width, .. } = self.input;
         self.weight.elem_count() as u64 + self.trunk.plan().multiply_adds(height, width)
+    }
+}
+
+/// Gives tensors by name, those of the two classifiers, where `mix` says that there are two, as the one that they make.
+pub fn mixed(tensor: impl Fn(&str) -> Option<Tensor>, mix: Option<f32>) -> impl Fn(&str) -> Option<Tensor> {
+    move |name| {
+        let (Some(mix), Some(part)) = (mix, name.strip_prefix("head.")) else { return tensor(name) };
+        let meant = tensor(&format!("meant.{part}"))?;
+        let seen = tensor(name)?;
+        (meant.affine(f64::from(mix), 0.0).ok()? + seen.affine(1.0 - f64::from(mix), 0.0).ok()?).ok()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::expression::{COUNT, Expression};
 use crate::flow::{Delivery, Stream, source};
 use crate::frame::Image;
-use crate::geometry::Similarity;
+use crate::geometry::{Point, Similarity};
 use crate::net::Input;
 
 /// Faces with the labels that they are learnt with.
@@ -121,6 +121,7 @@ pub struct Batch {
     pub seeds: Vec<u64>,
     map_side: usize,
     pictures: Vec<Image>,
+    landmarks: Vec<Option<landmarks::Landmarks>>,
     labels: Vec<f32>,
     meant: Vec<f32>,
     maps: Vec<f32>,
@@ -196,6 +197,7 @@ impl Look {
             seeds: chosen.iter().map(|&(_, seed)| seed).collect(),
             map_side: self.maps.map_or(0, |spots| spots.side),
             pictures: pictures.iter().map(Plane::image).collect::<Result<_>>()?,
+            landmarks: chosen.iter().map(|&(n, _)| lesson.faces[n].landmarks).collect(),
             labels: labels.into_flattened(),
             meant: meant.into_flattened(),
             maps,
@@ -237,6 +239,35 @@ impl Batch {
     /// The device has no room.
     pub fn labels(&self, device: &Device) -> Result<Tensor> {
         Ok(Tensor::from_slice(&self.labels, (self.samples.len(), COUNT), device)?)
+    }
+
+    /// Where the landmarks of the faces as they are lie (B, 2 L), about their means over the batch and in units of their
+    /// deviation; zeros where they are not known.
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn shapes(&self, device: &Device) -> Result<Tensor> {
+        let known = || self.landmarks.iter().flatten();
+        let share = 1.0 / known().count().max(1) as f32;
+        let mut middle = landmarks::Landmarks::default();
+        for face in known() {
+            middle
+                .iter_mut()
+                .zip(face)
+                .for_each(|(m, p)| *m = Point::new(m.x + p.x * share, m.y + p.y * share));
+        }
+        let off = |face: &landmarks::Landmarks| {
+            face.iter().zip(middle).map(|(p, m)| [p.x - m.x, p.y - m.y]).collect()
+        };
+        let rows: Vec<Vec<[f32; 2]>> = self
+            .landmarks
+            .iter()
+            .map(|face| face.as_ref().map_or(vec![[0.0; 2]; landmarks::COUNT], off))
+            .collect();
+        let values: Vec<f32> = rows.iter().flatten().flatten().copied().collect();
+        let square = values.iter().map(|x| x * x).sum::<f32>() * share / (2 * landmarks::COUNT) as f32;
+        let shapes = Tensor::from_vec(values, (rows.len(), 2 * landmarks::COUNT), device)?;
+        Ok((shapes / f64::from(square.sqrt().max(f32::MIN_POSITIVE)))?)
     }
 
     /// What was meant (B, C): a row is one expression, or nothing where nobody says so.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::lessons::{Given, name};
+use super::lessons::Given;
+use crate::clips::sample::name_below;
 use crate::clips::{Dataset, Entry};
 use crate::error::{Context, Error, Result};
 use crate::expression::Expression;
@@ -135,5 +136,5 @@ impl Corrections {
 
 /// What of the data an entry is.
 pub fn piece(folder: &Path, entry: &Entry) -> Piece {
-    Piece { path: name(folder, &entry.path), between: [None; 2] }
+    Piece { path: name_below(folder, &entry.path), between: entry.piece }
 }

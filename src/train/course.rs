@@ -8,9 +8,13 @@ use super::batch::Lesson;
 use super::corrections::Corrections;
 use super::lessons::{self, Given};
 use super::shards::shards;
-use crate::clips::labels::folder_of;
-use crate::clips::{Dataset, Entry, Extracted, Extraction, Sample, Skipped};
+use crate::clips::labels::{CACHE, folder_of};
+use crate::clips::{Dataset, Entry, Extracted, Extraction, Sample, Skipped, Which};
 use crate::error::{Error, Result};
+use crate::expression::Expression;
+
+/// From fewer faces of clips nothing is learnt.
+const FEWEST: usize = 8;
 
 /// Lessons that belong together.
 #[derive(Debug, Clone, Default)]
@@ -28,8 +32,12 @@ pub struct Course {
 /// Where a course comes from.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// A table, a folder with one, a folder with a folder for each expression, or shards.
+    /// A table, a folder with one, a folder with a folder for each expression, recordings, or shards.
     pub data: PathBuf,
+    /// Only what shows this person.
+    pub person: Option<String>,
+    /// Which face of each clip is meant.
+    pub face: Which,
     /// The part of the data to learn from.
     pub train: String,
     /// The part that chooses the epoch; `None`: valid-a if there is one, else valid.
@@ -57,11 +65,32 @@ pub struct Gathered {
     pub course: Course,
     /// The name of the part that chooses the epoch.
     pub valid: String,
-    /// Lines, folders and pictures that cannot be used.
+    /// How many of the pictures and clips are clips.
+    pub clips: usize,
+    /// Lines, folders, pictures and clips that cannot be used.
     pub skipped: Vec<Skipped>,
 }
 
 impl Source {
+    /// All of the data as they are, with nothing that is only reported; faces are remembered in the folder of the data.
+    pub fn new(data: PathBuf) -> Self {
+        let cache = folder_of(&data).join(CACHE);
+        Self {
+            data,
+            person: None,
+            face: Which::Only,
+            train: "train".into(),
+            valid: None,
+            report: None,
+            labels: "votes".into(),
+            undecided: false,
+            corrections: None,
+            meant: None,
+            seed: 0,
+            cache,
+        }
+    }
+
     /// Opens the data and finds their faces if need be: from pictures, `progress` hears how many of how many are done,
     /// and stops it by `false`, which gives `None`.
     ///
@@ -73,11 +102,17 @@ impl Source {
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Option<Gathered>> {
         let mut data = Dataset::open(&self.data)?;
+        if let Some(person) = &self.person {
+            data.only(person)?;
+        }
+        let clips = data.entries.iter().filter(|entry| entry.is_clip()).count();
+        self.check(&data, clips)?;
         let valid = match (&self.valid, data.splits().contains(&"valid-a")) {
             (Some(name), _) => name.clone(),
             (None, known) => if known { "valid-a" } else { "valid" }.to_owned(),
         };
-        if !data.has_splits() {
+        let shared_out = !data.has_splits();
+        if shared_out {
             data.share_out(&self.train, &valid, self.seed);
             data.undecided.iter_mut().for_each(|entry| entry.split = Some(self.train.clone()));
         }
@@ -86,7 +121,12 @@ impl Source {
             corrections.apply(folder, &mut data)?;
         }
         let part = |name: Option<&str>| name.map_or(Ok(Vec::new()), |name| data.split(name));
-        let mut entries = [part(Some(&self.train))?, part(Some(&valid))?, part(self.report.as_deref())?];
+        let checked = match part(Some(&valid)) {
+            // Where there is one clip of each expression nothing can be kept back.
+            Err(_) if shared_out => Vec::new(),
+            checked => checked?,
+        };
+        let mut entries = [part(Some(&self.train))?, checked, part(self.report.as_deref())?];
         if self.undecided {
             let of_train = data.undecided.iter().filter(|entry| entry.split.as_ref() == Some(&self.train));
             entries[0].extend(of_train.cloned());
@@ -98,9 +138,13 @@ impl Source {
             corrections.apply_to_column(folder, &mut given);
         }
         let givens = [&given, &Given::Votes, &Given::Votes];
-        let found = parts(folder, entries, givens, &self.cache, device, &mut skipped, progress)?;
+        let found = parts(folder, entries, givens, (&self.cache, self.face), device, &mut skipped, progress)?;
         let Some([mut train, chooses, report]) = found else { return Ok(None) };
-        if chooses.is_empty() {
+        if clips > 0 && train.len() < FEWEST {
+            let what = format!("{} faces in all are too few to learn from", train.len());
+            return Err(Error::usage(what).advice("record more or longer clips"));
+        }
+        if chooses.is_empty() && !shared_out {
             return Err(Error::new(format!("no face of '{valid}' is left to choose the epoch")));
         }
         if let Some(column) = &self.meant {
@@ -118,12 +162,34 @@ impl Source {
             .map_or(String::new(), |corrections| format!(", {} of them corrected", corrections.len()));
         let about = format!("{name}, labels: {}{corrected}", self.labels);
         let course = Course { train, valid: chooses, report, about };
-        Ok(Some(Gathered { course, valid, skipped }))
+        Ok(Some(Gathered { course, valid, clips, skipped }))
+    }
+
+    /// Refuses what cannot be learnt from, before faces are looked for.
+    fn check(&self, data: &Dataset, clips: usize) -> Result<()> {
+        let column = !["votes", "majority"].contains(&&*self.labels) || self.meant.is_some();
+        if clips > 0 && column {
+            return Err(Error::usage("of clips only the column 'label' can be learnt")
+                .advice("leave --labels and --meant out"));
+        }
+        let mut labels = data.entries.iter().chain(&data.undecided).map(|entry| entry.label);
+        let first = labels.next();
+        if let Some(only) = first.filter(|first| labels.all(|label| label == *first)) {
+            return Err(Error::new(format!("the data show {only} only: there is nothing to tell it from"))
+                .advice(match only {
+                    Expression::Neutral => {
+                        "use them as a neutral profile (calibrate --neutral), or add another expression"
+                    }
+                    _ => "add another expression",
+                }));
+        }
+        Ok(())
     }
 }
 
 /// The faces of some parts of data whose pictures lie below `folder`, each with the labels that are given there: from
-/// shards if there are any, else faces are looked for and kept in `cache`. `None` if `progress` stopped it.
+/// shards if there are any, else faces are looked for, of clips the one that is asked for, and kept in a folder. `None` if
+/// `progress` stopped it.
 ///
 /// # Errors
 /// As [`Source::gather`].
@@ -131,7 +197,7 @@ pub fn parts<const N: usize>(
     folder: &Path,
     entries: [Vec<Entry>; N],
     givens: [&Given; N],
-    cache: &Path,
+    look: (&Path, Which),
     device: &Device,
     skipped: &mut Vec<Skipped>,
     progress: &mut dyn FnMut(usize, usize) -> bool,
@@ -144,7 +210,7 @@ pub fn parts<const N: usize>(
     } else {
         let mut lessons = Vec::new();
         for (entries, given) in entries.into_iter().zip(givens) {
-            let Some(samples) = find(entries, cache, device, skipped, progress)? else { return Ok(None) };
+            let Some(samples) = find(entries, look, device, skipped, progress)? else { return Ok(None) };
             lessons.push(lessons::from_samples(folder, &samples, given)?);
         }
         lessons
@@ -152,10 +218,10 @@ pub fn parts<const N: usize>(
     lessons.try_into().map(Some).map_err(|_| Error::new("a part of the data is lost"))
 }
 
-/// The faces of pictures; `None` if `progress` stopped it.
+/// The faces of pictures and clips; `None` if `progress` stopped it.
 fn find(
     entries: Vec<Entry>,
-    cache: &Path,
+    (cache, face): (&Path, Which),
     device: &Device,
     skipped: &mut Vec<Skipped>,
     progress: &mut dyn FnMut(usize, usize) -> bool,
@@ -163,7 +229,7 @@ fn find(
     if entries.is_empty() {
         return Ok(Some(Vec::new()));
     }
-    let mut extraction = Extraction::new(entries, Some(cache), device)?;
+    let mut extraction = Extraction::new(entries, Some(cache), device)?.of_face(face);
     let all = extraction.total();
     for done in extraction.by_ref() {
         if !progress(done?, all) {
@@ -173,11 +239,13 @@ fn find(
         }
     }
     let Extracted { samples, unreadable, forgotten } = extraction.finish()?;
+    let first =
+        unreadable.first().map_or(String::new(), |(path, why)| format!(": {}: {why}", path.display()));
     let named = |(path, why): (PathBuf, String)| Skipped { what: path.display().to_string(), why };
     skipped.extend(unreadable.into_iter().map(named));
     skipped.extend(forgotten.map(|error| Skipped { what: "remembering faces".into(), why: error.line() }));
     if samples.is_empty() {
-        return Err(Error::new("no picture of the data can be read"));
+        return Err(Error::new(format!("no picture or clip of the data can be used{first}")));
     }
     Ok(Some(samples))
 }

@@ -32,7 +32,8 @@ impl Learner {
         match recipe.probe.clone() {
             None => Self::Branches(Branches { plan, landmarks, frozen: recipe.frozen, meant }),
             Some(pools) => {
-                Self::Probe(Box::new(Probe::new(plan, pools, meant, recipe.network(), recipe.input())))
+                let probe = Probe::new(plan, pools, meant, recipe.network(), recipe.input());
+                Self::Probe(Box::new(probe.adapting(recipe.adapt)))
             }
         }
     }
@@ -114,6 +115,11 @@ impl Learner {
             (Self::Probe(probe), Sight::Pictures(x)) => probe.forward(weights, &probe.features(weights, x)?),
             (Self::Probe(probe), Sight::Remembered(x)) => probe.forward(weights, x),
         }
+    }
+
+    /// Whether faces are compared by where their landmarks are, in place of what a landmark branch makes of them.
+    pub fn compares_landmarks(&self) -> bool {
+        matches!(self, Self::Probe(_))
     }
 
     /// The side of the heat maps that it draws of pictures of `side` x `side`, if it draws any.

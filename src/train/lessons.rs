@@ -11,6 +11,7 @@ use super::portrait::Portrait;
 use super::prepare::portrait;
 use super::shards;
 use crate::clips::labels::TABLE;
+use crate::clips::sample::name_below;
 use crate::clips::{Entry, Sample, Skipped};
 use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Distribution, Expression};
@@ -111,7 +112,7 @@ pub fn from_shards(folder: &Path, parts: &[(&[Entry], &Given)]) -> Result<(Vec<L
     let mut faces: BTreeMap<String, Option<Portrait>> = parts
         .iter()
         .flat_map(|(entries, _)| *entries)
-        .map(|entry| (name(folder, &entry.path), None))
+        .map(|entry| (name_below(folder, &entry.path), None))
         .collect();
     for face in shards::read(folder)? {
         let face = face?;
@@ -123,7 +124,7 @@ pub fn from_shards(folder: &Path, parts: &[(&[Entry], &Given)]) -> Result<(Vec<L
     let lessons = parts.iter().map(|(entries, given)| {
         let mut lesson = Lesson::default();
         for entry in *entries {
-            let name = name(folder, &entry.path);
+            let name = name_below(folder, &entry.path);
             match (faces.get(&name).and_then(Option::as_ref), given.of(&entry.path, entry.label, entry.votes))
             {
                 (Some(face), Some(label)) => lesson.add(face.clone(), label, entry.label),
@@ -147,7 +148,8 @@ pub fn from_samples(folder: &Path, samples: &[Sample], given: &Given) -> Result<
         .map(|sample| {
             let label = given.of(&sample.path, sample.label, Some(sample.target));
             let Some(label) = label else { return Ok(None) };
-            let face = portrait(&name(folder, &sample.path), &sample.image()?, sample.mesh.as_ref(), None)?;
+            let image = sample.image()?;
+            let face = portrait(&sample.name(folder), &image, sample.mesh.as_ref(), None)?;
             Ok(Some((face, label, sample.label)))
         })
         .collect::<Result<Vec<_>>>()?;
@@ -156,12 +158,6 @@ pub fn from_samples(folder: &Path, samples: &[Sample], given: &Given) -> Result<
         lesson.add(face, label, truth);
     }
     Ok(lesson)
-}
-
-/// The name of a picture in shards: its path below the folder of the table, with `/` between.
-pub fn name(folder: &Path, path: &Path) -> String {
-    let below = path.strip_prefix(folder).unwrap_or(path);
-    below.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]
@@ -179,12 +175,7 @@ mod tests {
         writer.finish().unwrap();
         let table = "path,split,old,label\n0.png,a,fear,anger\n1.png,a,,neutral\n2.png,b,joy,anger\n9.png,b,fear,anger\n";
         std::fs::write(folder.join(TABLE), table).unwrap();
-        let entry = |n: usize, label| Entry {
-            path: folder.join(format!("{n}.png")),
-            label,
-            votes: None,
-            split: None,
-        };
+        let entry = |n: usize, label| Entry::new(folder.join(format!("{n}.png")), label);
         let (a, b) = ([entry(0, Anger), entry(1, Neutral)], [entry(2, Anger), entry(9, Anger)]);
         let (old, unlabelled) = Given::column(&folder, "old").unwrap();
         assert_eq!(unlabelled.len(), 2);
@@ -224,6 +215,6 @@ mod tests {
         assert_eq!(Given::Votes.of(path, Anger, Some(votes)).unwrap(), votes.0);
         assert_eq!(Given::Votes.of(path, Anger, None).unwrap()[Anger as usize], 1.0);
         assert_eq!(Given::Majority.of(path, Anger, Some(votes)).unwrap()[Anger as usize], 1.0);
-        assert_eq!(name(Path::new("a/b"), Path::new("a/b/c/d.png")), "c/d.png");
+        assert_eq!(name_below(Path::new("a/b"), Path::new("a/b/c/d.png")), "c/d.png");
     }
 }

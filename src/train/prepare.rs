@@ -9,19 +9,15 @@ use super::landmarks;
 use super::pictures::Plane;
 use super::portrait::{Portrait, compress};
 use super::shards::Writer;
-use crate::clips::samples::picture;
+use crate::clips::sample::picture;
 use crate::error::Result;
 use crate::face::{FaceFinder, Mesh, Options, align};
 use crate::frame::Image;
-use crate::geometry::Similarity;
-use crate::kernels::warp;
 
 /// Pictures between two words of progress; as many are in memory at once.
 const TURN: usize = 128;
 /// A picture with longer sides than this, in pixels, is cut to the surroundings of its face.
 const SMALL: usize = 128;
-/// How much of the surroundings is kept, in sides of the crop.
-const SURROUNDINGS: f32 = 1.5;
 
 /// How faces are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,17 +160,8 @@ pub fn portrait(name: &str, image: &Image, mesh: Option<&Mesh>, quality: Option<
     let (plane, to_picture) = if image.width().max(image.height()) <= SMALL {
         (Plane::of_image(image), to_image)
     } else {
-        // An upright square around the crop, of at most SMALL pixels.
-        let middle = to_image.apply(crate::geometry::Point::new(0.5, 0.5));
-        let side = to_image.scale() * SURROUNDINGS;
-        let (x, y) = (middle.x - side / 2.0, middle.y - side / 2.0);
-        let pixels = side.round().clamp(1.0, SMALL as f32) as usize;
-        // As for a live face, what lies beyond the picture is black.
-        let from_small = Similarity { a: side / pixels as f32, b: 0.0, tx: x, ty: y };
-        let small = Plane::of_image(&warp(image, from_small, pixels, pixels)?);
-        let shrink = pixels as f32 / side;
-        let to_small = Similarity { a: shrink, b: 0.0, tx: -x * shrink, ty: -y * shrink };
-        (small, to_image.then(to_small))
+        let (small, to_small) = align::surroundings(image, to_image, SMALL)?;
+        (Plane::of_image(&small), to_image.then(to_small))
     };
     Ok(Portrait { name: name.into(), picture: compress(&plane, quality)?.into(), to_picture, landmarks })
 }
@@ -182,7 +169,7 @@ pub fn portrait(name: &str, image: &Image, mesh: Option<&Mesh>, quality: Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Point;
+    use crate::geometry::{Point, Similarity};
 
     /// A face of one bright spot, with a mesh that puts the spot on the nose.
     fn face(size: usize, scale: f32) -> (Image, Mesh) {

@@ -3,19 +3,21 @@
 //!
 //! Its weights hold the backbone as it came, to the bit, and the statistics `head.mean` and `head.variance` of the features
 //! (F) beside what learns: `head.weight` (C, F), `head.bias` (C), the same of `meant` if there is a second classifier, and,
-//! for LDE, `lde.f.*`.
+//! for LDE, `lde.f.*` and `lde.m.*`. Where what learns is a change, `head.base.weight` and `head.base.bias` are the
+//! classifier that it changes, for features as they come.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::branches::{Branches, Seen};
 use super::labels;
+use super::landmarks;
 use super::nursery::Nursery;
 use super::start::Start;
 use super::weights::Weights;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::expression::{COUNT, Expression};
 use crate::net::lanet::Pool;
 use crate::net::plan::{Plan, Stage};
@@ -23,6 +25,8 @@ use crate::net::{Card, Input, LaNet, Model};
 
 /// Added to each feature's variance: what half precision cannot tell apart shall not be blown up.
 const LEAST_VARIANCE: f64 = 1e-4;
+const BASE_WEIGHT: &str = "head.base.weight";
+const BASE_BIAS: &str = "head.base.bias";
 
 /// A classifier that learns, as a function of its [`Weights`].
 #[derive(Debug, Clone)]
@@ -30,6 +34,7 @@ pub struct Probe {
     plan: Plan,
     pools: Vec<Pool>,
     meant: bool,
+    adapt: bool,
     card: Card,
     backbone: OnceLock<LaNet>,
 }
@@ -51,7 +56,12 @@ impl Probe {
             classes: Expression::ALL.to_vec(),
             results: toml::Table::new(),
         };
-        Self { plan, pools, meant, card, backbone: OnceLock::new() }
+        Self { plan, pools, meant, adapt: false, card, backbone: OnceLock::new() }
+    }
+
+    /// With `adapt` what learns is a change of the classifier of the start.
+    pub fn adapting(self, adapt: bool) -> Self {
+        Self { adapt, ..self }
     }
 
     /// How many features there are.
@@ -88,7 +98,11 @@ impl Probe {
             weights.learn(format!("{name}.bias"), &zeros(&[COUNT])?)?;
         }
         if lde {
-            labels::grow(&mut weights, nursery, "f", self.width())?;
+            labels::grow(&mut weights, nursery, "f", self.last().1)?;
+            labels::grow(&mut weights, nursery, "m", 2 * landmarks::COUNT)?;
+        }
+        if self.adapt {
+            self.keep_base(&mut weights, start, &nursery.device)?;
         }
         let bare = Branches { plan: self.plan.clone(), landmarks: 0, frozen: None, meant: false };
         let mut grown = bare.grow(nursery)?;
@@ -103,6 +117,43 @@ impl Probe {
             weights.kept.insert(name, tensor.to_dtype(DType::F32)?.to_device(&nursery.device)?);
         }
         Ok(weights)
+    }
+
+    /// Where the features of the last pool are, in which faces are compared: the first of them, and how many.
+    fn last(&self) -> (usize, usize) {
+        let of_it = self.parts().last().map_or(0, |(_, channels, grid)| channels * grid * grid);
+        (self.width() - of_it, of_it)
+    }
+
+    /// Keeps the classifier of a start, for features as they come; what it does not see has no weight.
+    fn keep_base(&self, weights: &mut Weights, start: &Start, device: &Device) -> Result<()> {
+        let refuse = || {
+            Error::usage(format!("the classifier of {} cannot be adapted", start.name)).advice(
+                "use --start with a model and --layers with all that its classifier sees, or --adapt off",
+            )
+        };
+        let mut seen = 0;
+        let parts = self.parts().map(|(name, channels, grid)| {
+            let shape = (COUNT, channels * grid * grid);
+            match start.of_classifier(&name) {
+                Some(part) if part.dims() == [COUNT, channels, grid, grid] => {
+                    seen += 1;
+                    Ok(part.reshape(shape)?)
+                }
+                Some(_) => Err(refuse()),
+                None => Ok(Tensor::zeros(shape, DType::F32, &Device::Cpu)?),
+            }
+        });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        let bias =
+            start.of_classifier("head.bias").filter(|bias| bias.dims() == [COUNT]).ok_or_else(refuse)?;
+        if seen == 0 || seen < start.pools(&self.plan).len() {
+            return Err(refuse());
+        }
+        for (name, tensor) in [(BASE_WEIGHT, Tensor::cat(&parts, 1)?), (BASE_BIAS, bias)] {
+            weights.kept.insert(name.into(), tensor.to_dtype(DType::F32)?.to_device(device)?);
+        }
+        Ok(())
     }
 
     /// What the backbone makes of pictures (B, 3, H, W): (B, F).
@@ -139,12 +190,17 @@ impl Probe {
     /// # Errors
     /// Features of another width.
     pub fn forward(&self, weights: &Weights, features: &Tensor) -> Result<Seen> {
-        let features = match statistics(weights)? {
+        let standard = match statistics(weights)? {
             Some((mean, deviation)) => features.broadcast_sub(&mean)?.broadcast_div(&deviation)?,
             None => features.clone(),
         };
-        let logits = weights.linear("head", &features)?;
-        let meant = self.meant.then(|| weights.linear("meant", &features)).transpose()?;
+        let mut logits = weights.linear("head", &standard)?;
+        if let Some((weight, bias)) = base(weights) {
+            logits = (logits + features.matmul(&weight.t()?)?.broadcast_add(bias)?)?;
+        }
+        let meant = self.meant.then(|| weights.linear("meant", &standard)).transpose()?;
+        let (first, count) = self.last();
+        let features = standard.narrow(1, first, count)?.contiguous()?;
         Ok(Seen { features, logits, meant, landmark: None })
     }
 
@@ -162,6 +218,10 @@ impl Probe {
                 weight = weight.broadcast_div(&deviation)?;
                 bias = (bias - weight.matmul(&mean.unsqueeze(1)?)?.squeeze(1)?)?;
             }
+            if let (Some((base_weight, base_bias)), "head") = (base(weights), *classifier) {
+                weight = (weight + base_weight)?;
+                bias = (bias + base_bias)?;
+            }
             let mut first = 0;
             for (name, channels, grid) in self.parts() {
                 let part = weight.narrow(1, first, channels * grid * grid)?;
@@ -173,6 +233,11 @@ impl Probe {
         }
         Ok(tensors)
     }
+}
+
+/// The classifier that is changed, if what learns is a change.
+fn base(weights: &Weights) -> Option<(&Tensor, &Tensor)> {
+    Some((weights.kept.get(BASE_WEIGHT)?, weights.kept.get(BASE_BIAS)?))
 }
 
 /// Mean and deviation (F) of the features, once they were measured.

@@ -60,6 +60,11 @@ pub struct Recipe {
     /// The backbone stays as it is, and a classifier learns on these of its stages; `None`: the backbone learns too,
     /// with a classifier on its last stage.
     pub probe: Option<Vec<Pool>>,
+    /// Such a classifier is learnt as a change of that of the start, which `decay` keeps small: what the start can do is
+    /// forgotten only where the data say otherwise (L2-SP, Li et al. 2018, arXiv 1802.01483). Logits are adjusted to how often
+    /// the data show what, as by `adjust`, but what the finished network expects is what its start did.
+    #[serde(default)]
+    pub adapt: bool,
     /// The last stage of the backbone that does not learn; 0 is the stem.
     pub frozen: Option<usize>,
     /// The weight of the landmark loss; `None` switches the landmark branch off, and EL with it.
@@ -118,6 +123,7 @@ impl Recipe {
             images: None,
             noise: None,
             probe: None,
+            adapt: false,
             frozen: None,
             landmarks: Some(1.0),
             sigma: None,
@@ -154,6 +160,19 @@ impl Recipe {
             views: 2,
             ..Self::published(backbone, side)
         }
+    }
+
+    /// A classifier that learns, from clips of a few seconds, how somebody looks, and keeps what its start can do: AdamW as in
+    /// [`Recipe::classifier`], a strong pull towards the start (200), batches of 64. LDE is off: see docs/accuracy.md.
+    pub fn personal(backbone: Backbone, side: usize) -> Self {
+        Self { batch: 64, adapt: true, adjust: true, decay: 200.0, ..Self::classifier(backbone, side) }
+    }
+
+    /// The same with no larger batches, and no more neighbours in them, than so few faces can fill at least twice.
+    pub fn fitted(self, faces: usize) -> Self {
+        let batch = self.batch.min(faces / 2).max(2);
+        let few = |lde: Estimation| Estimation { neighbours: lde.neighbours.min(batch - 1), ..lde };
+        Self { batch, lde: self.lde.map(|(lde, weight)| (few(lde), weight)), ..self }
     }
 
     /// What a card calls the network in use.
@@ -282,6 +301,12 @@ impl Recipe {
                     &format!("use --views from 1, and --layers from 1 to {stages} with grids up to 8"),
                 );
             }
+        }
+        if self.adapt && self.probe.is_none() {
+            return refuse(
+                "only a classifier on a frozen backbone is learnt as a change of that of the start".into(),
+                "use --adapt off, or --freeze backbone",
+            );
         }
         if self.frozen.is_some_and(|last| last > stages) {
             return refuse(format!("{} has only {} stages", self.backbone.name(), stages), "freeze fewer");

@@ -134,6 +134,7 @@ impl Training {
         let from = start.map_or_else(|| "random weights".to_owned(), Start::origin);
         let origin = match recipe.probe {
             None => format!("learnt from {}; started from {from}", course.about),
+            Some(_) if recipe.adapt => format!("classifier adapted to {}; before: {from}", course.about),
             Some(_) => format!("classifier learnt from {}; backbone: {from}", course.about),
         };
         let net = Learner::new(&recipe, plan);
@@ -248,7 +249,11 @@ impl Training {
 
     /// How the network's logits are to be read, if they leave out how frequent expressions are.
     pub fn learnt(&self) -> Option<Learnt> {
-        self.recipe().adjust.then_some(Learnt { shares: self.state.about.priors.seen, usual: 1.0 })
+        let about = &self.state.about;
+        match about.recipe.adapt {
+            true => about.expected,
+            false => about.recipe.adjust.then_some(Learnt { shares: about.priors.seen, usual: 1.0 }),
+        }
     }
 
     /// The network in use as it is now, or the average of its weights if that is wanted, with its card.
@@ -268,6 +273,7 @@ impl Training {
         results.insert("seed".into(), toml::Value::String(recipe.seed.to_string()));
         let what = match recipe.probe {
             None => "the expression branch of LA-Net",
+            Some(_) if recipe.adapt => "a classifier on a frozen backbone, adapted to other faces",
             Some(_) => "a classifier on a frozen backbone",
         };
         let card = Card {
@@ -278,14 +284,14 @@ impl Training {
             licence: "unknown".into(),
             fingerprint: String::new(),
             mix: recipe.meant.map(|meant| Mix::Always(meant.mix as f32)),
-            prior: None,
+            prior: self.learnt().map(|learnt| learnt.usual).filter(|&usual| usual != 1.0),
             priors: self.learnt().map(|learnt| learnt.shares),
             input: recipe.input(),
             classes: Expression::ALL.to_vec(),
             results,
         };
         let mut tensors = self.net.export(averaged.as_ref().unwrap_or(weights))?;
-        about.priors.finish(&mut tensors, recipe.adjust)?;
+        about.priors.finish(&mut tensors, recipe.adjust && !recipe.adapt)?;
         Ok(Model::new(card, tensors))
     }
 

@@ -7,7 +7,8 @@ use candle_core::{Device, Tensor};
 
 use super::recipe::Recipe;
 use crate::error::{Context, Error, Result};
-use crate::net::{self, Backbone, Card, Model};
+use crate::net::lanet::{Pool, mixed};
+use crate::net::{self, Backbone, Card, Model, Plan};
 
 /// Tensors to begin from, by name.
 #[derive(Debug, Clone)]
@@ -49,6 +50,39 @@ impl Start {
         let card = self.card.as_ref()?;
         let backbone = card.network.strip_prefix("lanet-").unwrap_or(&card.network).parse().ok()?;
         Some((backbone, card.input.width))
+    }
+
+    /// What of its backbone its classifier sees.
+    pub fn pools(&self, plan: &Plan) -> Vec<Pool> {
+        let pool = |stage| {
+            let grid = self.tensors.get(&plan.head(stage))?.dim(2).ok()?;
+            Some(Pool { stage, grid })
+        };
+        (1..=plan.depth()).filter_map(pool).collect()
+    }
+
+    /// A tensor of its classifier, or of the one that its two classifiers make.
+    pub fn of_classifier(&self, name: &str) -> Option<Tensor> {
+        let mix = self.card.as_ref().and_then(|card| card.mix(None));
+        mixed(|name| self.tensors.get(name).cloned(), mix)(name)
+    }
+
+    /// [`Recipe::personal`] for what this model has become, with a classifier that sees at least what its own sees.
+    ///
+    /// # Errors
+    /// Bare weights, or a model that tells no expressions.
+    pub fn personal(&self) -> Result<Recipe> {
+        let Some((backbone, side)) = self.fits() else {
+            return Err(Error::usage(format!("{} tells no expressions that could be kept", self.name))
+                .advice("use --start with a model, or --adapt off"));
+        };
+        let mut recipe = Recipe::personal(backbone, side);
+        let known = self.pools(&backbone.plan());
+        let usual = recipe.probe.take().unwrap_or_default();
+        let new = usual.into_iter().filter(|pool| known.iter().all(|known| known.stage != pool.stage));
+        let mut pools: Vec<_> = new.chain(known.iter().copied()).collect();
+        pools.sort_by_key(|pool| pool.stage);
+        Ok(Recipe { probe: Some(pools), ..recipe })
     }
 
     /// Where the weights come from, for the card of what is learnt from them.

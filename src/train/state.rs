@@ -19,6 +19,7 @@ use super::optim::Optimiser;
 use super::recipe::Recipe;
 use super::start::Start;
 use super::weights::Weights;
+use crate::calibration::Learnt;
 use crate::error::{Error, Result};
 use crate::expression::COUNT;
 
@@ -39,6 +40,9 @@ pub struct About {
     pub priors: Priors,
     /// What it began from and what it learns.
     pub origin: String,
+    /// Where what is learnt is a change of the start: what the start expects, and how its logits are to be read.
+    #[serde(default)]
+    pub expected: Option<Learnt>,
 }
 
 /// The best epoch so far, by a score that the caller chose.
@@ -110,6 +114,7 @@ impl State {
                 best: None,
                 priors: Priors::of(lesson)?,
                 origin,
+                expected: start.filter(|_| recipe.adapt).and_then(|start| start.card.as_ref()?.learnt()),
                 recipe,
             },
         };

@@ -101,6 +101,8 @@ pub fn step(
     if let (Some((lde, weight)), true) = (recipe.lde, warm) {
         let mut spaces = vec![("f", &seen.features)];
         spaces.extend(seen.landmark.as_ref().map(|landmark| ("m", &landmark.features)));
+        let shapes = net.compares_landmarks().then(|| batch.shapes(device)).transpose()?;
+        spaces.extend(shapes.as_ref().map(|shapes| ("m", shapes)));
         let t = labels::estimate(weights, &spaces, &seen.logits, lde.neighbours)?;
         let remembered = bank.read(&batch.samples, &t)?;
         let target = ((remembered * lde.memory)? + (&t * (1.0 - lde.memory))?)?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use clap::Args;
 use lanet_live::clips::labels::folder_of;
-use lanet_live::clips::{Dataset, Entry};
+use lanet_live::clips::{Dataset, Entry, Which};
 use lanet_live::device::Choice;
 use lanet_live::error::{Context, Error, Result};
 use lanet_live::expression::{Distribution, Expression};
@@ -189,7 +189,15 @@ fn lesson(
         bar.get_or_insert_with(|| Bar::new(talk, all, "pictures")).reach(done);
         !stop.asked()
     };
-    let found = course::parts(folder, [entries], [&given], &cache, device, &mut skipped, &mut progress)?;
+    let found = course::parts(
+        folder,
+        [entries],
+        [&given],
+        (&cache, Which::default()),
+        device,
+        &mut skipped,
+        &mut progress,
+    )?;
     drop(bar);
     tell_skipped(talk, &skipped, "lines, folders or pictures");
     let Some([lesson]) = found else { return Ok(None) };

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use lanet_live::clips::{Dataset, Sample};
+use lanet_live::clips::{Dataset, Sample, Which};
 use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
 use lanet_live::held_out::{self, Fitted, Heard, Scaling};
@@ -85,7 +85,7 @@ pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Resu
         None => data.entries,
     };
     let cache = cache_folder(options.cache.as_deref(), folder);
-    let Some(samples) = samples(entries, &cache, &device, talk, stop)? else {
+    let Some(samples) = samples(entries, Which::Only, &cache, &device, talk, stop)? else {
         return Ok(Outcome::Interrupted);
     };
     let Some((usual, others)) = logits_to_fit(&model, &samples, &device, talk, stop)? else {

@@ -124,18 +124,21 @@ fn training(
         }
         !stop.asked()
     });
-    let Some(Gathered { course, valid, skipped }) = gathered? else { return Ok(None) };
+    let Some(Gathered { course, valid, clips, skipped }) = gathered? else { return Ok(None) };
     tell_skipped(talk, &skipped, "lines, folders or pictures");
     let unaligned = course.valid.faces.iter().filter(|face| face.landmarks.is_none()).count();
-    talk.say(&format!("{valid}: {} faces, {unaligned} of them unaligned", course.valid.len()));
+    talk.say(&match course.valid.len() {
+        0 => "nothing is kept back to check what is learnt; two clips of each expression would do".to_owned(),
+        faces => format!("{valid}: {faces} faces, {unaligned} of them unaligned"),
+    });
     if options.resume {
         talk.say(
             "going on as the run began: options other than --data, --split-..., --labels and --corrections do not count",
         );
         return Training::resume(state, course, device).map(Some);
     }
-    let start = options.start()?;
-    let recipe = options.recipe(start.as_ref())?;
+    let start = options.start(clips > 0)?;
+    let recipe = options.recipe(start.as_ref(), course.train.len(), clips > 0)?;
     Training::begin(recipe, course, start.as_ref(), device).map(Some)
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use lanet_live::clips::Which;
 use lanet_live::error::{Error, Result};
 use lanet_live::net::lanet::Pool;
 use lanet_live::net::{self, Backbone};
@@ -23,9 +24,16 @@ use crate::commands::parsed;
 /// What is learnt, from what, and how.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Labelled pictures: a folder with labels.csv, a table, a folder with a folder for each expression, or shards
+    /// Labelled pictures or clips: a folder with labels.csv, a table, a folder with a folder for each expression, recordings,
+    /// or shards
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// Learn only from what shows this person, by the table's column 'person' or the folder of recordings
+    #[arg(long, value_name = "NAME")]
+    person: Option<String>,
+    /// Which face of clips that show several: largest, or a number from the left
+    #[arg(long, value_name = "largest|N", value_parser = parsed::<Which>)]
+    face: Option<Which>,
     /// The part of the data to learn from
     #[arg(long, value_name = "NAME", default_value = "train")]
     pub split_train: String,
@@ -54,8 +62,9 @@ pub struct Options {
     #[arg(long, value_name = "X", default_value_t = 0.5, requires = "meant")]
     mix: f64,
     /// Logit adjustment: leave out of the network how frequent expressions are in the data
-    #[arg(long, value_enum, value_name = "on|off", default_value = "off")]
-    adjust: Switch,
+    /// [default: off; with --adapt on]
+    #[arg(long, value_enum, value_name = "on|off")]
+    adjust: Option<Switch>,
     /// Judge and keep a moving average of the weights, of which so much stays in a step, such as 0.999 [default: none]
     #[arg(long, value_name = "X")]
     average: Option<f64>,
@@ -84,6 +93,10 @@ pub struct Options {
     /// What stays as it is: the whole backbone, so that only a classifier learns, or the stem and the first N stages
     #[arg(long, value_name = "backbone|N", value_parser = freeze)]
     freeze: Option<Freeze>,
+    /// Learn a classifier on the frozen net as a small change of that of --start, which keeps what it can do [default: on for
+    /// clips without --freeze]
+    #[arg(long, value_enum, value_name = "on|off")]
+    adapt: Option<Switch>,
     /// The side of the faces that the net sees, in pixels [default: that of the model in --start, else 112]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=1024))]
     size: Option<u32>,
@@ -134,9 +147,9 @@ pub struct Options {
     /// The weight of its divergence
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     lde_weight: f64,
-    /// Neighbours that vote in it
-    #[arg(long, value_name = "K", default_value_t = 8)]
-    neighbours: usize,
+    /// Neighbours that vote in it [default: 8]
+    #[arg(long, value_name = "K")]
+    neighbours: Option<usize>,
     /// How much of an estimated label stays in a step
     #[arg(long, value_name = "X", default_value_t = 0.9)]
     memory: f64,
@@ -210,6 +223,8 @@ impl Options {
     pub fn source(&self, seed: u64) -> Result<Source> {
         Ok(Source {
             data: self.data.clone(),
+            person: self.person.clone(),
+            face: self.face.unwrap_or_default(),
             train: self.split_train.clone(),
             valid: self.split_valid.clone(),
             report: self.split_report.clone(),
@@ -227,27 +242,35 @@ impl Options {
         self.seed
     }
 
-    /// What a new run begins from, if not at random.
+    /// Whether what is learnt is a small change of a start, from clips or from pictures.
+    fn adapts(&self, clips: bool) -> bool {
+        self.adapt.map_or(clips && self.freeze.is_none(), |adapt| adapt == Switch::On)
+    }
+
+    /// What a new run begins from, if not at random; with clips or without.
     ///
     /// # Errors
     /// No such model or file.
-    pub fn start(&self) -> Result<Option<Start>> {
-        let usual = (self.freeze == Some(Freeze::Backbone)).then_some(net::DEFAULT);
+    pub fn start(&self, clips: bool) -> Result<Option<Start>> {
+        let usual = (self.freeze == Some(Freeze::Backbone) || self.adapts(clips)).then_some(net::DEFAULT);
         self.start.as_deref().or(usual).map(Start::open).transpose()
     }
 
-    /// What decides a new run.
+    /// What decides a new run on so many faces, from clips or without any.
     ///
     /// # Errors
     /// Options that do not go together.
-    pub fn recipe(&self, start: Option<&Start>) -> Result<Recipe> {
+    pub fn recipe(&self, start: Option<&Start>, faces: usize, clips: bool) -> Result<Recipe> {
         let fits = start.and_then(Start::fits);
         let backbone = self.backbone.or(fits.map(|(b, _)| b)).unwrap_or(Backbone::MobilenetV1);
         let side = self.size.map(|side| side as usize).or(fits.map(|(_, side)| side)).unwrap_or(112);
-        let usual = match self.freeze {
-            Some(Freeze::Backbone) => Recipe::classifier(backbone, side),
-            Some(Freeze::Stages(_)) | None => Recipe::published(backbone, side),
+        let usual = match (start, self.freeze) {
+            (Some(start), _) if self.adapts(clips) => start.personal()?,
+            (_, Some(Freeze::Backbone)) => Recipe::classifier(backbone, side),
+            (_, Some(Freeze::Stages(_)) | None) => Recipe::published(backbone, side),
         };
+        // Of a minute of clips there are fewer faces than usual.
+        let usual = if usual.adapt { usual.fitted(faces) } else { usual };
         let probe = match (&usual.probe, self.layers.is_empty()) {
             (None, false) => {
                 return Err(Error::usage("--layers goes with --freeze backbone only")
@@ -257,7 +280,9 @@ impl Options {
             (probe, true) => probe.clone(),
         };
         let on = |switch: Option<Switch>, usual: bool| switch.map_or(usual, |switch| switch == Switch::On);
-        let lde = Estimation { neighbours: self.neighbours, memory: self.memory };
+        let most = if usual.adapt { usual.batch - 1 } else { usize::MAX };
+        let neighbours = self.neighbours.unwrap_or(Estimation::default().neighbours.min(most));
+        let lde = Estimation { neighbours, memory: self.memory };
         let el = Contrast { momentum: self.momentum, queue: self.queue, ..Contrast::default() };
         Ok(Recipe {
             seed: self.seed,
@@ -283,7 +308,7 @@ impl Options {
             el: on(self.el, usual.el.is_some()).then_some((el, self.el_weight)),
             warm_up: self.warm_up,
             meant: self.meant.as_ref().map(|_| Meant { weight: self.meant_weight, mix: self.mix }),
-            adjust: self.adjust == Switch::On,
+            adjust: on(self.adjust, usual.adjust),
             average: self.average,
             views: self.views.unwrap_or(usual.views),
             ..usual

@@ -1,6 +1,6 @@
 //! The main job: faces and expressions from a camera, a video or pictures, to a window, a file, or data.
 
-mod options;
+pub mod options;
 mod report;
 pub mod source;
 mod targets;

@@ -113,7 +113,8 @@ pub enum StatsFormat {
     Json,
 }
 
-fn size(text: &str) -> Result<(u32, u32), String> {
+/// A width and a height.
+pub fn size(text: &str) -> Result<(u32, u32), String> {
     let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     sides
         .filter(|&(w, h)| w > 0 && h > 0)
@@ -162,7 +163,8 @@ pub enum Draw {
     Pose,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+/// A number of seconds.
+pub fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(seconds),
         _ => Err("a number of seconds, 0 or more, is needed".into()),

@@ -1,0 +1,201 @@
+//! Recordings on disk: where a clip lies, `INTO/PERSON/LABEL/20260117-093012.mp4`, and what is said of it in the `.toml`
+//! beside it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Result};
+use crate::expression::Expression;
+use crate::part;
+
+/// The folder of clips that nobody has labelled yet; it is not learnt from.
+pub const UNLABELLED: &str = "unlabelled";
+/// The longest name of a person, in bytes: it becomes a folder.
+const LONGEST_NAME: usize = 100;
+
+/// What is said of a clip beside it. Learning goes by folders and tables; this says where they came from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// What it shows, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Expression>,
+    /// Who it is, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+    /// The camera, file or address that it was taken from.
+    pub source: String,
+    /// The model that was in use, by name and fingerprint, if any was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// When it was begun, UTC, such as `2026-01-17T09:30:12Z`; set when it is kept.
+    #[serde(default)]
+    pub recorded: String,
+    /// The version of this program; set when it is kept.
+    #[serde(default)]
+    pub program: String,
+    /// How many frames it has; set when it is kept.
+    #[serde(default)]
+    pub frames: u64,
+    /// How long it is, in seconds; set when it is kept.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+impl About {
+    /// What is said of a clip.
+    ///
+    /// # Errors
+    /// Nothing is said of it, or it cannot be read.
+    pub fn load(clip: &Path) -> Result<Self> {
+        let file = clip.with_extension("toml");
+        let failed = || format!("what '{}' says of its clip cannot be read", file.display());
+        toml::from_str(&fs::read_to_string(&file).with_context(failed)?).with_context(failed)
+    }
+
+    /// Writes it beside its clip.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn save(&self, clip: &Path) -> Result<()> {
+        let text = toml::to_string(self).context("what is said of a clip cannot be written")?;
+        part::write(&clip.with_extension("toml"), true, text)
+    }
+
+    /// The folder of its clip in the folder `into` of all recordings.
+    ///
+    /// # Errors
+    /// A person's name that can be no folder's.
+    pub fn folder(&self, into: &Path) -> Result<PathBuf> {
+        let mut folder = into.to_owned();
+        if let Some(person) = &self.person {
+            check_person(person)?;
+            folder.push(person);
+        }
+        folder.push(self.label.map_or(UNLABELLED, Expression::name));
+        Ok(folder)
+    }
+}
+
+/// Refuses what can be no person's name, for it becomes a folder's.
+///
+/// # Errors
+/// Such a name.
+pub fn check_person(name: &str) -> Result<()> {
+    let refuse = |why: &str| {
+        let shown = name.escape_debug();
+        Err(Error::usage(format!("a person cannot be called '{shown}': {why}"))
+            .advice("use letters, digits, spaces, '-' and '_', such as anna"))
+    };
+    let forbidden = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
+    match name {
+        _ if name.trim().is_empty() => refuse("the name is empty"),
+        _ if name.trim() != name || name.starts_with('.') || name.ends_with('.') => {
+            refuse("it begins or ends with a space or a dot")
+        }
+        _ if name.contains(forbidden) => refuse("it has a character that no folder may have everywhere"),
+        _ if name.len() > LONGEST_NAME => refuse("the name is too long"),
+        _ if name.parse::<Expression>().is_ok() || name.eq_ignore_ascii_case(UNLABELLED) => {
+            refuse("that is the name of a folder of clips")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The name of a clip begun at this time that no file in the folder has.
+pub(super) fn free_name(folder: &Path, time: SystemTime) -> PathBuf {
+    let [year, month, day, hour, minute, second] = utc(time);
+    let stem = format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}");
+    let name = |n: u32| match n {
+        1 => folder.join(format!("{stem}.mp4")),
+        n => folder.join(format!("{stem}-{n}.mp4")),
+    };
+    (1..).map(name).find(|name| !name.exists()).unwrap_or_default()
+}
+
+/// A time as it is said of a clip.
+pub(super) fn text_of(time: SystemTime) -> String {
+    let [year, month, day, hour, minute, second] = utc(time);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month, day, hour, minute and second in UTC; times before 1970 are 1970.
+fn utc(time: SystemTime) -> [u64; 6] {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let (mut year, mut days) = (1970, seconds / 86_400);
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    [year, month, days + 1, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_leads_elsewhere_or_cannot_be_seen_is_refused() {
+        for name in ["anna", "Anna-Lena 2", "Zoë", "an.na"] {
+            check_person(name).unwrap();
+        }
+        let long = "n".repeat(101);
+        for name in [
+            "",
+            " ",
+            "a/b",
+            "..",
+            ".",
+            "../x",
+            "a\\b",
+            "a\nb",
+            "a\u{1b}[31m",
+            " a",
+            "a.",
+            "anger",
+            "Fear",
+            &long,
+        ] {
+            let error = check_person(name).unwrap_err();
+            assert!(error.is_usage() && error.line().contains("a person cannot be called"), "{name:?}");
+            assert!(!error.line().contains('\u{1b}'), "{}", error.line());
+        }
+    }
+
+    #[test]
+    fn dates_by_hand() {
+        let at = |seconds| text_of(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        // `date -u -d @N`
+        assert_eq!(at(951_827_696), "2000-02-29T12:34:56Z");
+        assert_eq!(at(1_798_761_599), "2026-12-31T23:59:59Z");
+        assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+
+    #[test]
+    fn what_is_said_of_a_clip_comes_back_and_its_name_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let about = About { label: Some(Expression::Anger), person: Some("anna".into()), ..About::default() };
+        assert_eq!(about.folder("in".as_ref()).unwrap(), Path::new("in/anna/anger"));
+        assert_eq!(About::default().folder("in".as_ref()).unwrap(), Path::new("in/unlabelled"));
+        let time = SystemTime::UNIX_EPOCH;
+        let clip = free_name(folder.path(), time);
+        assert!(clip.ends_with("19700101-000000.mp4"));
+        fs::write(&clip, "").unwrap();
+        assert!(free_name(folder.path(), time).ends_with("19700101-000000-2.mp4"));
+        about.save(&clip).unwrap();
+        assert_eq!(About::load(&clip).unwrap(), about);
+    }
+}
