@@ -424,7 +424,7 @@ fn an_interrupt_is_answered_while_nobody_writes_into_a_pipe() {
     assert!(Command::new("mkfifo").arg(folder.path("pipe")).status().unwrap().success());
     let child = command(&folder).args(["--input", "pipe", "--results", "r.jsonl"]).spawn().unwrap();
     // Time enough to begin to wait; without the interrupt, the program would do so for ten seconds.
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(3));
     let asked = Instant::now();
     interrupt(&child);
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));

@@ -142,7 +142,7 @@ async fn frame(State(desk): State<Desk>) -> Response {
     }
 }
 
-/// A body that grows by what `part` makes of the readings, as fast as its reader takes it: others are left out.
+/// A body of parts, made as fast as its reader takes them: readings that come meanwhile are left out.
 fn endless(parts: impl Stream<Item = Bytes> + Send + 'static, kind: &'static str) -> Response {
     ([(CONTENT_TYPE, kind)], Body::from_stream(parts.map(Ok::<_, Infallible>))).into_response()
 }
