@@ -296,7 +296,7 @@ fn a_damaged_spot_is_passed_over_and_told_of() {
         );
         let mut bytes = fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
-        bytes[middle..middle + 500].iter_mut().enumerate().for_each(|(n, byte)| *byte = (n * 89) as u8);
+        bytes[middle..middle + 2000].iter_mut().enumerate().for_each(|(n, byte)| *byte = (n * 89) as u8);
         fs::write(&path, bytes).unwrap();
         let reader = Reader::open(&path).unwrap();
         let warnings = reader.warnings();

@@ -158,7 +158,7 @@ mod tests {
         };
         assert_eq!(taken(0, Some(2000), 60, 33), [165, 495, 825, 1155, 1485, 1848]);
         // Short pieces have five, or all that there are.
-        assert_eq!(taken(1000, Some(1500), 15, 33), [1033, 1132, 1231, 1363, 1462]);
+        assert_eq!(taken(1000, Some(1500), 15, 33), [1066, 1165, 1264, 1363, 1462]);
         assert_eq!((taken(0, Some(90), 3, 30).len(), taken(0, Some(30), 1, 30).len()), (3, 1));
         // Long ones have no more than the most, and gaps are no reason to hurry.
         assert_eq!(taken(0, Some(600_000), 18_200, 33).len(), MOST);

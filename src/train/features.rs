@@ -169,11 +169,10 @@ impl Features {
     /// # Errors
     /// As [`Features::of`].
     pub fn last_stage(&self, weights: &Weights, faces: &[usize]) -> Result<Tensor> {
-        let (all, last) = (self.probe.width(), self.probe.width_of_last());
-        Ok(self.forward(weights, &self.of(faces)?)?.features.narrow(1, all - last, last)?)
+        Ok(self.forward(weights, &self.of(faces)?)?.features)
     }
 
-    /// Features (B, F) as a classifier with these weights sees them: standardised, and its logits (B, C).
+    /// What a classifier with these weights makes of features (B, F): those of the last stage standardised, and logits (B, C).
     ///
     /// # Errors
     /// Features of another width.

@@ -69,11 +69,6 @@ impl Probe {
         self.parts().map(|(_, channels, grid)| channels * grid * grid).sum()
     }
 
-    /// How many of them, at the end, are of the last stage.
-    pub fn width_of_last(&self) -> usize {
-        self.parts().last().map_or(0, |(_, channels, grid)| channels * grid * grid)
-    }
-
     /// For each pool the name of its part of the classifier, its channels and its grid.
     fn parts(&self) -> impl Iterator<Item = (String, usize, usize)> {
         self.pools.iter().map(|&Pool { stage, grid }| {
