@@ -156,6 +156,14 @@ impl Audit {
         })
     }
 
+    /// Keeps what was seen, for an audit that ends early.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to.
+    pub fn remember(&self) -> Result<()> {
+        self.features.save()
+    }
+
     /// Why features could not be kept, if they could not.
     pub fn forgotten(&self) -> Option<&Error> {
         self.forgotten.as_ref()

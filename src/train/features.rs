@@ -67,17 +67,13 @@ impl Features {
             return Err(Error::usage(format!("{} faces are too many at once", lesson.len()))
                 .advice("choose a part of the data with --split"));
         }
+        let (input, augmentation) = (recipe.input(), Augmentation::NONE);
+        let look = Look { input, augmentation, cutmix: 0.0, maps: None, pictures: true };
         let key = key(recipe, lesson, &weights)?;
         let file = cache.map(|folder| folder.join(FILE));
-        let known = file.as_deref().and_then(|file| load(file, &key, lesson.len() * probe.width()));
+        let known = file.as_deref().and_then(|file| load(file, &key, probe.width(), lesson.len()));
         Ok(Self {
-            look: Look {
-                input: recipe.input(),
-                augmentation: Augmentation::NONE,
-                maps: None,
-                pictures: true,
-                cutmix: 0.0,
-            },
+            look,
             values: known.unwrap_or_default(),
             faces: lesson.len(),
             device: device.clone(),
@@ -109,14 +105,14 @@ impl Features {
         Ok(true)
     }
 
-    /// Keeps them for another time.
+    /// Keeps those that are done for another time.
     ///
     /// # Errors
     /// A folder that cannot be written to.
     pub fn save(&self) -> Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some(file) = self.file.as_ref().filter(|_| !self.values.is_empty()) else { return Ok(()) };
         let failed = || format!("the features of faces cannot be kept in '{}'", file.display());
-        let values = Tensor::from_slice(&self.values, (self.faces, self.probe.width()), &Device::Cpu)?;
+        let values = Tensor::from_slice(&self.values, (self.progress().0, self.probe.width()), &Device::Cpu)?;
         let about = HashMap::from([("key".to_owned(), self.key.clone())]);
         let bytes = safetensors::serialize([("features", values)], Some(about)).with_context(failed)?;
         file.parent().map_or(Ok(()), std::fs::create_dir_all).with_context(failed)?;
@@ -200,8 +196,8 @@ fn key(recipe: &Recipe, lesson: &Lesson, weights: &Weights) -> Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// `None` if there is nothing whole that fits.
-fn load(file: &Path, key: &str, count: usize) -> Option<Vec<f16>> {
+/// `None` if there is nothing whole that fits; it may hold the first faces only.
+fn load(file: &Path, key: &str, width: usize, faces: usize) -> Option<Vec<f16>> {
     let bytes = std::fs::metadata(file).ok()?.is_file().then(|| std::fs::read(file).ok()).flatten()?;
     let (_, about) = safetensors::SafeTensors::read_metadata(&bytes).ok()?;
     if about.metadata().as_ref()?.get("key")? != key {
@@ -209,5 +205,5 @@ fn load(file: &Path, key: &str, count: usize) -> Option<Vec<f16>> {
     }
     let mut tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).ok()?;
     let values = tensors.remove("features")?.flatten_all().ok()?.to_vec1::<f16>().ok()?;
-    (values.len() == count).then_some(values)
+    (values.len().is_multiple_of(width) && values.len() <= width * faces).then_some(values)
 }

@@ -122,6 +122,9 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         }
         bar.get_or_insert_with(|| (what, Bar::new(talk, all, what))).1.reach(done);
         if stop.asked() {
+            if let Err(error) = audit.remember() {
+                talk.say(&error.line());
+            }
             return Ok(Outcome::Interrupted);
         }
     }
