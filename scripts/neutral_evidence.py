@@ -20,7 +20,7 @@ from pathlib import Path
 
 NAMES = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"]
 # Those of src/neutral.rs.
-MARGINS = [0, 0.25, 0.25, 2, 2, 2, 2, 2]
+MARGINS = [0, 0.1, 0.1, 2, 2, 2, 2, 2]
 
 
 def table(data, work):

@@ -28,7 +28,7 @@ const GAP: Duration = Duration::from_millis(500);
 /// How far at least the score of each expression lies below that of neutral in a resting face: happiness and surprise are a
 /// little less probable than neutral, the others at most e^-2 times as probable. Chosen on faces of people with several
 /// pictures (`docs/accuracy.md`): higher margins find more resting faces neutral, and lose more of what resembles them.
-const MARGINS: [f32; COUNT] = [0.0, 0.25, 0.25, 2.0, 2.0, 2.0, 2.0, 2.0];
+const MARGINS: [f32; COUNT] = [0.0, 0.1, 0.1, 2.0, 2.0, 2.0, 2.0, 2.0];
 
 /// The neutral of a person, in numbers of the net that saw it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

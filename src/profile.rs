@@ -47,7 +47,7 @@ impl Profile {
         if found.model.is_none() && found.neutral.is_none() {
             return Err(Error::new(format!("nothing is known of '{name}' in '{}'", profiles.display()))
                 .of_kind(Kind::NotFound)
-                .advice("take their neutral with calibrate --neutral, or teach the program with teach"));
+                .advice("take their neutral first: calibrate --person NAME --neutral --camera 0"));
         }
         Ok(found)
     }

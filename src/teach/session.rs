@@ -196,15 +196,15 @@ mod tests {
     use super::*;
     use Expression::{Anger, Happiness, Neutral};
 
-    /// What is done, with the times in tenths of a second; wishes come before the frame of their time.
+    /// What is done, with the times in tenths of a second; wishes come after the frame of their time.
     fn course(rounds: usize, faces: impl Fn(u64) -> usize, wishes: &[(u64, Wish)]) -> Vec<(u64, Act)> {
         let mut session = Session::new(&[Happiness, Neutral, Anger], rounds);
         let mut acts = Vec::new();
         for tenth in 0..2000 {
+            acts.push((tenth, session.frame(Duration::from_millis(tenth * 100 + 7000), faces(tenth))));
             for (_, wish) in wishes.iter().filter(|(at, _)| *at == tenth) {
                 acts.push((tenth, session.wish(*wish)));
             }
-            acts.push((tenth, session.frame(Duration::from_millis(tenth * 100 + 7000), faces(tenth))));
             assert!(session.lines().iter().all(|line| !line.is_empty()));
         }
         assert_eq!(session.phase(), Phase::Over);
