@@ -186,7 +186,9 @@ impl Session {
                 vec![format!("{place}: {expression} in {left} s"), format!("as if {when}: {how}")]
             }
             Phase::Recording => vec![format!("{expression}: {how}"), format!("{left} s")],
-            Phase::Recorded | Phase::Over => vec![format!("{expression} is there"), "r: once more".to_owned()],
+            Phase::Recorded | Phase::Over => {
+                vec![format!("{expression} is there"), "r: once more".to_owned()]
+            }
         }
     }
 }
@@ -218,7 +220,10 @@ mod tests {
         let begun: Vec<_> = acts.iter().filter(|(_, act)| matches!(act, Act::Begin(_))).collect();
         assert_eq!(begun[0], &(40, Act::Begin(Neutral)));
         assert_eq!(acts[1..3], [(90, Act::Stop), (110, Act::Keep)]);
-        assert_eq!(begun[1..4], [&(150, Act::Begin(Happiness)), &(260, Act::Begin(Anger)), &(370, Act::Begin(Neutral))]);
+        assert_eq!(
+            begun[1..4],
+            [&(150, Act::Begin(Happiness)), &(260, Act::Begin(Anger)), &(370, Act::Begin(Neutral))]
+        );
         assert_eq!((begun.len(), acts.len()), (6, 18));
         assert!(course(0, |_| 1, &[]).is_empty());
     }
@@ -235,7 +240,10 @@ mod tests {
         assert_eq!(acts[8..], [(310, Act::Begin(Happiness)), (360, Act::Stop), (380, Act::Keep)]);
         // Skipped while getting ready, and in the middle.
         let acts = course(1, |_| 1, &[(10, Skip), (70, Skip), (120, End)]);
-        assert_eq!(acts, [(50, Act::Begin(Happiness)), (70, discard), (110, Act::Begin(Anger)), (120, discard)]);
+        assert_eq!(
+            acts,
+            [(50, Act::Begin(Happiness)), (70, discard), (110, Act::Begin(Anger)), (120, discard)]
+        );
         // A clip that is there is kept.
         let acts = course(1, |_| 1, &[(95, End)]);
         assert_eq!(acts, [(40, begin), (90, Act::Stop), (95, Act::Keep)]);
