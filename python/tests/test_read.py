@@ -155,6 +155,8 @@ def test_an_interrupt_is_heard(painted, tmp_path):
     numpy.save(tmp_path / "painted.npy", painted)
     code = f"""
         import itertools, numpy, os, signal, threading, lanet_live
+        # Where a shell starts this in the background, interrupts are ignored, and Python leaves it so.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         analyser = lanet_live.Analyser()
         threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         try:

@@ -103,7 +103,7 @@ def test_a_model_is_evaluated_and_learnt(painted, tmp_path):
     figures = lanet_live.evaluate(tmp_path / "data")
     assert 0 <= figures["accuracy"] <= 1 and figures["images"] == 20
     epochs = lanet_live.train(
-        tmp_path / "data", tmp_path / "run", freeze="backbone", start="lanet-mobilenet-v1", epochs=2, views=2, seed=1
+        tmp_path / "data", tmp_path / "run", freeze="backbone", batch=6, epochs=2, views=2, seed=1
     )
     assert [row["epoch"] for row in epochs] == [1, 2] and all(row["loss"] > 0 for row in epochs)
     model = tmp_path / "run" / "best"
