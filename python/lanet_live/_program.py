@@ -67,7 +67,7 @@ def train(data, output, **options):
 
     data     as for `evaluate`
     output   the folder of the run
-    options  those of `lanet-live train`: freeze="backbone", start="lanet-mobilenet-v1", epochs=8, ...
+    options  those of `lanet-live train`: freeze="backbone", epochs=8, ...
     """
     _run("train", data=data, output=output, **options)
     with open(os.path.join(os.fspath(output), "metrics.csv"), encoding="utf-8", newline="") as table:
