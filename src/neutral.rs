@@ -1,7 +1,7 @@
 //! Somebody's own neutral: what the net says of their face at rest, and how that is taken out of what it says of them.
 //!
 //! A net takes some resting faces for an expression. The correction is the least one under which the rest reads as neutral:
-//! where at rest the score of an expression comes nearer to that of neutral than [`MARGINS`] allow, the excess is taken off
+//! where at rest the score of an expression comes nearer to that of neutral than `MARGINS` allow, the excess is taken off
 //! that expression in every frame. Whose rest reads as neutral already is read as everybody is, and nobody's expression is
 //! made more probable than it was, but for what others lose. Scores are calibrated logits, so that margins mean the same
 //! whatever the net.

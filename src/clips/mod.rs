@@ -10,6 +10,8 @@ pub mod record;
 pub mod sample;
 pub mod samples;
 pub mod split;
+// New clips are named where they can be recorded.
+#[cfg_attr(not(feature = "capture"), allow(dead_code))]
 pub mod store;
 
 pub use labels::{Dataset, Entry, Skipped};
