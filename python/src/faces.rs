@@ -23,7 +23,7 @@ pub struct Face {
 impl Face {
     fn new(source: &Arc<str>, frame: u64, time: Duration, face: &ReadFace) -> Self {
         let known = face.row(true);
-        let row = Row { source: source.clone(), frame, time, face: Some(face.row(false)) };
+        let row = Row { source: source.clone(), frame, time, face: Some(face.row(false)), mark: None };
         Self { row, face: known, mesh: face.face.mesh.clone() }
     }
 

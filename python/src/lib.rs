@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use lanet_live::columns::columns;
+use lanet_live::columns::{Extra, columns};
 use lanet_live::error::{Error, Kind};
 use lanet_live::prior::Prior;
 use lanet_live::{commands, video};
@@ -133,7 +133,7 @@ fn main(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> u8 {
 #[pyfunction]
 #[pyo3(signature = (raw=false))]
 fn _columns(raw: bool) -> Vec<(&'static str, &'static str, &'static str)> {
-    columns(raw).iter().map(|column| (column.name, column.unit, column.about)).collect()
+    columns(Extra { raw, ..Extra::default() }).map(|column| (column.name, column.unit, column.about)).collect()
 }
 
 #[pymodule]

@@ -10,7 +10,7 @@ use arrow_array::{
     StructArray,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema};
-use lanet_live::columns::{Column, Kind, Row, VERSION, Value, columns};
+use lanet_live::columns::{Column, Extra, Kind, Row, VERSION, Value, columns};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -22,7 +22,7 @@ pub struct Batch(RecordBatch);
 impl Batch {
     /// These rows; the table says which weights read them.
     pub fn new(rows: &[Row], raw: bool, fingerprint: &str) -> PyResult<Self> {
-        let arrays = columns(raw).iter().map(|column| array(column, rows)).collect();
+        let arrays = columns(Extra { raw, ..Extra::default() }).map(|column| array(column, rows)).collect();
         RecordBatch::try_new(Arc::new(schema(raw, fingerprint)), arrays).map(Self).map_err(broken)
     }
 }
@@ -40,7 +40,7 @@ fn schema(raw: bool, fingerprint: &str) -> Schema {
         let said = said.map(|(key, text)| (key.to_owned(), text.to_owned()));
         Field::new(column.name, kind, true).with_metadata(said.collect::<HashMap<_, _>>())
     };
-    let fields: Vec<Field> = columns(raw).iter().map(field).collect();
+    let fields: Vec<Field> = columns(Extra { raw, ..Extra::default() }).map(field).collect();
     let about = [
         ("lanet-live.version", env!("CARGO_PKG_VERSION").to_owned()),
         ("lanet-live.model", fingerprint.to_owned()),
