@@ -133,7 +133,9 @@ fn main(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> u8 {
 #[pyfunction]
 #[pyo3(signature = (raw=false))]
 fn _columns(raw: bool) -> Vec<(&'static str, &'static str, &'static str)> {
-    columns(Extra { raw, ..Extra::default() }).map(|column| (column.name, column.unit, column.about)).collect()
+    columns(Extra { raw, ..Extra::default() })
+        .map(|column| (column.name, column.unit, column.about))
+        .collect()
 }
 
 #[pymodule]
