@@ -12,7 +12,7 @@ use crate::columns::{FaceRow, Row};
 use crate::error::{Error, Kind, Result};
 use crate::expression::{COUNT, Distribution, Expression};
 use crate::face::align::crop;
-use crate::face::{Face, Scene};
+use crate::face::{Face, Scene, Which};
 use crate::frame::Frame;
 use crate::geometry::Rect;
 use crate::net::{self, Card, LaNet};
@@ -257,8 +257,7 @@ impl Classifier {
         let Self { calibration, smoothing, people, person, asked, watching, .. } = self;
         people.turn_to(&frame);
         let named = person.as_ref().and_then(|(name, _)| {
-            let largest =
-                seen.iter().take(logits.len()).max_by(|a, b| a.bounds.area().total_cmp(&b.bounds.area()));
+            let largest = Which::Largest.choose(&seen[..logits.len()], |face| face.bounds);
             people.called(name).or(largest.map(|face| face.track))
         });
         let asked = asked.swap(false, Ordering::Relaxed);

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::labels::Entry;
-use super::sample::{Sample, Still, Which};
+use super::sample::{Sample, Still};
 use crate::error::{Error, Result};
 use crate::expression::Distribution;
-use crate::face::{Face, FaceFinder, Mesh, align};
+use crate::face::{Face, FaceFinder, Mesh, Which, align};
 use crate::frame::Frame;
 use crate::video::Reader;
 
@@ -52,7 +52,7 @@ pub fn samples(entry: &Entry, finder: &FaceFinder, which: Which) -> Result<Resul
         looked_at += 1;
         let scene = finder.find(frame)?;
         crowded += usize::from(scene.faces.len() > 1);
-        if let Some(face) = which.choose(&scene.faces) {
+        if let Some(face) = which.choose(&scene.faces, |face| face.bounds) {
             samples.push(sample(entry, &scene.frame, face)?);
         }
         if looked_at == MOST {
@@ -104,23 +104,6 @@ impl Dues {
             self.next += self.step;
         }
         due
-    }
-}
-
-impl Which {
-    /// The face that is meant; `None` if it is not there, or nobody says which of several.
-    fn choose(self, faces: &[Face]) -> Option<&Face> {
-        match self {
-            Self::Only => faces.first().filter(|_| faces.len() == 1),
-            Self::Largest => {
-                faces.iter().max_by(|a, b| (a.bounds.w * a.bounds.h).total_cmp(&(b.bounds.w * b.bounds.h)))
-            }
-            Self::Number(n) => {
-                let mut faces: Vec<_> = faces.iter().collect();
-                faces.sort_by(|a, b| a.bounds.centre().x.total_cmp(&b.bounds.centre().x));
-                faces.get(n.checked_sub(1)?).copied()
-            }
-        }
     }
 }
 

@@ -17,6 +17,8 @@ pub mod store;
 pub use labels::{Dataset, Entry, Skipped};
 #[cfg(feature = "capture")]
 pub use record::{Recorder, Recording};
-pub use sample::{Sample, Still, Which};
+pub use sample::{Sample, Still};
 pub use samples::{Extracted, Extraction};
 pub use store::{About, check_person};
+
+pub use crate::face::Which;

@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::expression::{Distribution, Expression};
 use crate::face::Mesh;
 use crate::frame::Image;
@@ -14,31 +13,6 @@ use crate::images;
 
 /// Larger pictures are reduced to this side, in pixels: a crop needs no more.
 const LONGEST: u32 = 4096;
-
-/// Which face of a clip is meant.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Which {
-    /// The only one; clips that show several are left out.
-    #[default]
-    Only,
-    /// The largest.
-    Largest,
-    /// The one of this number from the left, from 1.
-    Number(usize),
-}
-
-impl FromStr for Which {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match (text, text.parse()) {
-            ("largest", _) => Ok(Self::Largest),
-            (_, Ok(number)) if number > 0 => Ok(Self::Number(number)),
-            _ => Err(Error::usage(format!("'{text}' says no face"))
-                .advice("use largest, or a number from the left, from 1")),
-        }
-    }
-}
 
 /// What is kept of a frame of a clip.
 #[derive(Debug, Clone)]

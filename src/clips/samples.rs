@@ -11,10 +11,10 @@ use rayon::prelude::*;
 
 use super::Entry;
 use super::cache::{Cache, Points, Stamp, mesh_of, points_of};
-use super::sample::{Sample, Which, picture};
+use super::sample::{Sample, picture};
 use crate::error::{Error, Result};
 use crate::expression::Distribution;
-use crate::face::{FaceFinder, Options};
+use crate::face::{FaceFinder, Options, Which};
 use crate::net;
 
 /// Pictures between two words of progress.

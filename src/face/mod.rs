@@ -5,6 +5,7 @@ pub mod detect;
 pub mod landmarks;
 mod pose;
 pub mod track;
+mod which;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::net::Range;
 use detect::{Detector, View};
 use landmarks::{Landmarker, Region};
 use track::{Sighting, Tracker};
+pub use which::Which;
 
 /// The border around a face crop, in its longer sides, that lets the detector see a face in it.
 const CROP_BORDER: f32 = 0.5;

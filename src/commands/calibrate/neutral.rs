@@ -3,14 +3,13 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
 use lanet_live::expression::Distribution;
-use lanet_live::face::{self, FaceFinder};
+use lanet_live::face::{self, FaceFinder, Which};
 use lanet_live::flow;
 use lanet_live::neutral::{self, FEWEST, Neutral, Sitting};
 use lanet_live::profile::{self, FOLDER};
@@ -56,41 +55,6 @@ impl Options {
     }
 }
 
-/// Which of several faces is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
-    Largest,
-    /// From the left, from 1.
-    Number(usize),
-}
-
-impl FromStr for Which {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match (text, text.parse()) {
-            ("largest", _) => Ok(Self::Largest),
-            (_, Ok(number)) if number > 0 => Ok(Self::Number(number)),
-            _ => Err(Error::usage(format!("'{text}' says no face"))
-                .advice("use largest, or a number from the left, from 1")),
-        }
-    }
-}
-
-/// The face that is meant; of several none where nobody says which.
-fn choose(which: Option<Which>, faces: &[ReadFace]) -> Option<&ReadFace> {
-    let area = |face: &&ReadFace| face.face.bounds.area();
-    match which {
-        None => faces.first().filter(|_| faces.len() == 1),
-        Some(Which::Largest) => faces.iter().max_by(|a, b| area(a).total_cmp(&area(b))),
-        Some(Which::Number(number)) => {
-            let mut faces: Vec<_> = faces.iter().collect();
-            faces.sort_by(|a, b| a.face.bounds.centre().x.total_cmp(&b.face.bounds.centre().x));
-            faces.get(number - 1).copied()
-        }
-    }
-}
-
 /// Takes a neutral.
 pub fn run(options: &Options, name: &str, model: Option<&str>, talk: Talk, stop: &Stop) -> Result<Outcome> {
     video::quiet();
@@ -121,6 +85,7 @@ pub fn run(options: &Options, name: &str, model: Option<&str>, talk: Talk, stop:
         .stage("find", move |frame| finder.find(frame))
         .stage("read", move |scene| classifier.classify(scene))
         .until(move || interrupted.asked());
+    let which = options.face.unwrap_or_default();
     let (mut sitting, mut looked_at, mut crowded, mut turned) = (Sitting::default(), 0, 0, 0);
     for reading in readings {
         let reading = reading?;
@@ -129,7 +94,7 @@ pub fn run(options: &Options, name: &str, model: Option<&str>, talk: Talk, stop:
         }
         looked_at += 1;
         crowded += usize::from(reading.faces.len() > 1);
-        match choose(options.face, &reading.faces) {
+        match which.choose(&reading.faces, ReadFace::bounds) {
             Some(face) if is_plain(&face.face) => sitting.note(reading.frame.time, face.logits),
             face => turned += usize::from(face.is_some()),
         }
@@ -146,7 +111,7 @@ pub fn run(options: &Options, name: &str, model: Option<&str>, talk: Talk, stop:
         return Ok(Outcome::Interrupted);
     }
     // One passing by does not matter.
-    if options.face.is_none() && crowded * 10 > looked_at {
+    if which == Which::Only && crowded * 10 > looked_at {
         return Err(Error::new(format!("{crowded} of the {looked_at} frames show more than one face"))
             .advice("say which is meant with --face largest, or --face 1 for the leftmost"));
     }
