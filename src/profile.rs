@@ -10,6 +10,8 @@ use crate::neutral::Neutral;
 
 /// The folder of all profiles, where the program is run.
 pub const FOLDER: &str = "calibration";
+/// The longest name of a person, in bytes: it becomes a folder.
+const LONGEST_NAME: usize = 100;
 
 /// What is known of somebody.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,17 +81,24 @@ fn neutral_in(folder: &Path) -> PathBuf {
 /// # Errors
 /// Such a name.
 pub fn check_person(name: &str) -> Result<()> {
-    let wrong = name.trim() != name
-        || name.is_empty()
-        || name.starts_with('.')
-        || name.ends_with('.')
-        || name.contains(|c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c))
-        || name.len() > 100;
-    if wrong {
-        return Err(Error::usage(format!("a person cannot be called '{}'", name.escape_debug()))
-            .advice("use letters, digits, spaces, '-' and '_', such as anna"));
+    let forbidden = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
+    match name {
+        _ if name.trim().is_empty() => Err(no_name(name, "the name is empty")),
+        _ if name.trim() != name || name.starts_with('.') || name.ends_with('.') => {
+            Err(no_name(name, "it begins or ends with a space or a dot"))
+        }
+        _ if name.contains(forbidden) => {
+            Err(no_name(name, "it has a character that no folder may have everywhere"))
+        }
+        _ if name.len() > LONGEST_NAME => Err(no_name(name, "the name is too long")),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// What is said of a name that no person can have.
+pub(crate) fn no_name(name: &str, why: &str) -> Error {
+    Error::usage(format!("a person cannot be called '{}': {why}", name.escape_debug()))
+        .advice("use letters, digits, spaces, '-' and '_', such as anna")
 }
 
 #[cfg(test)]

@@ -7,14 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::expression::Expression;
 use crate::part;
+use crate::profile;
 
 /// The folder of clips that nobody has labelled yet; it is not learnt from.
 pub const UNLABELLED: &str = "unlabelled";
-/// The longest name of a person, in bytes: it becomes a folder.
-const LONGEST_NAME: usize = 100;
 
 /// What is said of a clip beside it. Learning goes by folders and tables; this says where they came from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -79,29 +78,16 @@ impl About {
     }
 }
 
-/// Refuses what can be no person's name, for it becomes a folder's.
+/// Refuses what can be no person's name, or is the name of a folder of clips.
 ///
 /// # Errors
 /// Such a name.
 pub fn check_person(name: &str) -> Result<()> {
-    let refuse = |why: &str| {
-        let shown = name.escape_debug();
-        Err(Error::usage(format!("a person cannot be called '{shown}': {why}"))
-            .advice("use letters, digits, spaces, '-' and '_', such as anna"))
-    };
-    let forbidden = |c: char| c.is_control() || r#"/\:*?"<>|"#.contains(c);
-    match name {
-        _ if name.trim().is_empty() => refuse("the name is empty"),
-        _ if name.trim() != name || name.starts_with('.') || name.ends_with('.') => {
-            refuse("it begins or ends with a space or a dot")
-        }
-        _ if name.contains(forbidden) => refuse("it has a character that no folder may have everywhere"),
-        _ if name.len() > LONGEST_NAME => refuse("the name is too long"),
-        _ if name.parse::<Expression>().is_ok() || name.eq_ignore_ascii_case(UNLABELLED) => {
-            refuse("that is the name of a folder of clips")
-        }
-        _ => Ok(()),
+    profile::check_person(name)?;
+    if name.parse::<Expression>().is_ok() || name.eq_ignore_ascii_case(UNLABELLED) {
+        return Err(profile::no_name(name, "that is the name of a folder of clips"));
     }
+    Ok(())
 }
 
 /// The name of a clip begun at this time that no file in the folder has.
