@@ -119,7 +119,9 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
             let split = options.split.as_deref().unwrap_or("all");
             let name = options.data.file_name().unwrap_or_default().to_string_lossy();
             let on = format!("{name}, {split}, {} faces", truth.len());
-            let Some((usual, others)) = logits_to_fit(&model, &samples, &device, talk, stop)? else {
+            let is_usual = options.prior.is_none() || !model.card.mixes_by_prior();
+            let known = is_usual.then(|| logits.clone());
+            let Some((usual, others)) = logits_to_fit(&model, known, &samples, &device, talk, stop)? else {
                 return Ok(Outcome::Interrupted);
             };
             let fit = |logits: &Vec<_>| Calibration::fit(fingerprint, &on, logits, &truth, learnt);
@@ -147,7 +149,9 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         super::reliability::save(file, &[(title, figures.bins)], options.overwrite)?;
     }
     if let Some(file) = &options.faces {
-        save_faces(file, &samples, &logits, options.overwrite)?;
+        let name = |sample: &Sample| sample.path.to_string_lossy().into_owned() + &sample.moment();
+        let faces = samples.iter().zip(&logits).map(|(sample, &logits)| (name(sample), sample.label, logits));
+        save_faces(file, "label", faces, options.overwrite)?;
     }
     print(|out| out.write_all(figures.text(&calibration.words(), raw.ece).as_bytes()))
 }
@@ -267,17 +271,21 @@ impl Figures {
     }
 }
 
-/// Writes what the net says of each face.
-fn save_faces(file: &Path, samples: &[Sample], logits: &[[f32; COUNT]], overwrite: bool) -> Result<()> {
+/// Writes a table of faces: the name of each, its label in the column `label`, and a number for each expression.
+pub fn save_faces(
+    file: &Path,
+    label: &str,
+    faces: impl Iterator<Item = (String, Expression, [f32; COUNT])>,
+    overwrite: bool,
+) -> Result<()> {
     let failed = || format!("cannot write '{}'", file.display());
     let part = Part::create(file, overwrite)?;
     let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;
-    let header = ["path", "label"].into_iter().chain(Expression::ALL.map(Expression::name));
+    let header = ["path", label].into_iter().chain(Expression::ALL.map(Expression::name));
     writer.write_record(header).with_context(failed)?;
-    for (sample, logits) in samples.iter().zip(logits) {
-        let path = sample.path.to_string_lossy().into_owned() + &sample.moment();
-        let row = [path, sample.label.name().to_owned()].into_iter();
-        writer.write_record(row.chain(logits.map(|logit| logit.to_string()))).with_context(failed)?;
+    for (path, label, numbers) in faces {
+        let row = [path, label.name().to_owned()].into_iter();
+        writer.write_record(row.chain(numbers.map(|number| number.to_string()))).with_context(failed)?;
     }
     writer.flush().with_context(failed)?;
     drop(writer);
@@ -352,21 +360,25 @@ pub fn logits(
     Ok(Some(logits))
 }
 
-/// What a network says where expressions are expected as usual, as in its data, and all alike; or `None` twice where it
-/// always says the same.
+/// What a network says where expressions are expected as usual, and, unless it always says the same, where they are as in its
+/// data and where all are alike.
 type Expected = (Vec<[f32; COUNT]>, Option<[Vec<[f32; COUNT]>; 2]>);
 
-/// The logits of a model to which a calibration is fitted, or `None` if it was interrupted.
+/// The logits of a model to which a calibration is fitted, those of the usual prior being `known` or not; or `None` if it was
+/// interrupted.
 pub fn logits_to_fit(
     model: &Model,
+    known: Option<Vec<[f32; COUNT]>>,
     samples: &[Sample],
     device: &Device,
     talk: Talk,
     stop: &Stop,
 ) -> Result<Option<Expected>> {
     let expecting = |prior| logits(&LaNet::expecting(model, prior)?, samples, device, talk, stop);
-    let Some(usual) = expecting(None)? else { return Ok(None) };
-    if !matches!(model.card.mix, Some(Mix::ByPrior { .. })) {
+    let Some(usual) = known.map_or_else(|| expecting(None), |known| Ok(Some(known)))? else {
+        return Ok(None);
+    };
+    if !model.card.mixes_by_prior() {
         return Ok(Some((usual, None)));
     }
     let (natural, balanced) = (expecting(Some(Prior::NATURAL))?, expecting(Some(Prior::BALANCED))?);

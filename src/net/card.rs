@@ -60,6 +60,11 @@ impl Card {
         Some(Learnt { shares: self.priors?, usual: self.prior.unwrap_or(1.0) })
     }
 
+    /// Whether what the network says goes with what is expected.
+    pub fn mixes_by_prior(&self) -> bool {
+        matches!(self.mix, Some(Mix::ByPrior { .. }))
+    }
+
     /// How much the second classifier has to say, from 0 to 1, where `prior` is expected, or else what is usual.
     pub fn mix(&self, prior: Option<Prior>) -> Option<f32> {
         let power = match prior {
@@ -319,9 +324,10 @@ mod tests {
             toml::from_str::<Card>(&text).unwrap()
         };
         let always = card("0.25");
-        assert_eq!(always.mix, Some(Mix::Always(0.25)));
+        assert_eq!((always.mix, always.mixes_by_prior()), (Some(Mix::Always(0.25)), false));
         assert_eq!(always.mix(Some(Prior::BALANCED)), Some(0.25));
         let by_prior = card("{ natural = 0.25, balanced = 0.75 }");
+        assert!(by_prior.mixes_by_prior());
         let told = |prior| by_prior.mix(prior).unwrap();
         assert_eq!([None, Some(Prior::NATURAL), Some(Prior::BALANCED)].map(told), [0.5, 0.25, 0.75]);
         assert_eq!(toml::from_str::<Card>(&toml::to_string(&by_prior).unwrap()).unwrap(), by_prior);

@@ -24,7 +24,7 @@ use lanet_live::train::recipe::check_device;
 use lanet_live::train::{Lesson, Recipe, Start};
 
 use super::bar::Bar;
-use super::evaluate::{cache_folder, tell_skipped};
+use super::evaluate::{cache_folder, save_faces, tell_skipped};
 use super::{Outcome, Stop, Talk, parsed, print};
 
 /// The files of an audit, in its output folder.
@@ -140,7 +140,10 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         talk.say(&format!("{alone} faces are not judged: nothing else shows their expression"));
     }
     if let Some(file) = &options.probabilities {
-        save_probabilities(file, &pieces, &findings, options.overwrite)?;
+        let told = pieces.iter().zip(&findings).filter_map(|(piece, finding)| {
+            finding.as_ref().map(|finding| (piece.path.clone(), finding.given, finding.told.0))
+        });
+        save_faces(file, "given", told, options.overwrite)?;
     }
     save_table(table, &judged)?;
     let doubtful = judged.iter().filter(|one| one.suggested().0 != one.given).count();
@@ -249,27 +252,6 @@ fn save_table(part: Part, judged: &[Judged]) -> Result<()> {
         let (probability, rank) = (format!("{probability:.4}"), (n + 1).to_string());
         let row = [&one.piece.path, &start, &end, one.given.name(), suggested.name(), &probability, &rank];
         writer.write_record(row).with_context(failed)?;
-    }
-    writer.flush().with_context(failed)?;
-    drop(writer);
-    part.finish()
-}
-
-fn save_probabilities(
-    file: &Path,
-    pieces: &[Piece],
-    findings: &[Option<Finding>],
-    overwrite: bool,
-) -> Result<()> {
-    let failed = || format!("cannot write '{}'", file.display());
-    let part = Part::create(file, overwrite)?;
-    let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;
-    let header = ["path", "given"].into_iter().chain(Expression::ALL.map(Expression::name));
-    writer.write_record(header).with_context(failed)?;
-    for (piece, finding) in pieces.iter().zip(findings) {
-        let Some(finding) = finding else { continue };
-        let row = [piece.path.clone(), finding.given.name().to_owned()].into_iter();
-        writer.write_record(row.chain(finding.told.0.map(|p| p.to_string()))).with_context(failed)?;
     }
     writer.flush().with_context(failed)?;
     drop(writer);

@@ -88,7 +88,7 @@ pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Resu
     let Some(samples) = samples(entries, Which::Only, &cache, &device, talk, stop)? else {
         return Ok(Outcome::Interrupted);
     };
-    let Some((usual, others)) = logits_to_fit(&model, &samples, &device, talk, stop)? else {
+    let Some((usual, others)) = logits_to_fit(&model, None, &samples, &device, talk, stop)? else {
         return Ok(Outcome::Interrupted);
     };
 
