@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::Optimizer;
 use lanet_live::error::{Context, Error, Result};
 use lanet_live::kernels::{
-    Activation, Conv, Padding, Shape, learn, max_pool, mean, one_by_one, threads, together,
+    Activation, Conv, Padding, Separable, Shape, learn, max_pool, mean, one_by_one, threads, together,
 };
 use lanet_live::net::{BlazeFace, FaceMesh, Range};
 use serde_json::{Value, json};
@@ -160,21 +160,30 @@ struct Ready {
 
 enum Step {
     Conv(Box<Conv>, Option<i64>),
+    Separable(Box<Separable>),
+    /// A depthwise convolution that goes with the one after it.
+    Later,
     MaxPool,
     Mean,
 }
 
 impl Ready {
     fn new(net: &Net) -> Result<Self> {
-        let step = |step: &Value| {
+        let conv = |step: &Value| {
+            let name = step["name"].as_str().unwrap_or_default();
+            let (shape, activation) = described(step);
+            let tensor = |what: &str| net.weights[&format!("{name}.{what}")].clone();
+            Conv::new(tensor("weight"), Some(tensor("bias")), shape, activation)
+        };
+        let is_depthwise = |step: &Value| step["depthwise"] == json!(true);
+        let step = |(n, step): (usize, &Value)| {
             let made = match step["op"].as_str() {
-                Some("conv") => {
-                    let name = step["name"].as_str().unwrap_or_default();
-                    let (shape, activation) = described(step);
-                    let tensor = |what: &str| net.weights[&format!("{name}.{what}")].clone();
-                    let conv = Conv::new(tensor("weight"), Some(tensor("bias")), shape, activation)?;
-                    Step::Conv(Box::new(conv), step["residual"].as_i64())
+                Some("conv") if is_depthwise(step) => Step::Later,
+                Some("conv") if n > 0 && is_depthwise(&net.steps[n - 1]) => {
+                    let (depthwise, pointwise) = (conv(&net.steps[n - 1])?, conv(step)?);
+                    Step::Separable(Box::new(Separable { depthwise, pointwise }))
                 }
+                Some("conv") => Step::Conv(Box::new(conv(step)?), step["residual"].as_i64()),
                 Some("max_pool") => Step::MaxPool,
                 _ => Step::Mean,
             };
@@ -187,7 +196,7 @@ impl Ready {
             };
             done[net.steps.iter().rposition(reads).unwrap_or(output)].push(output);
         }
-        Ok(Self { steps: net.steps.iter().map(step).collect::<Result<_>>()?, done })
+        Ok(Self { steps: net.steps.iter().enumerate().map(step).collect::<Result<_>>()?, done })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
@@ -208,6 +217,8 @@ impl Ready {
             let y = match step {
                 Step::Conv(conv, None) => conv.forward(input)?,
                 Step::Conv(conv, Some(residual)) => conv.forward_add(input, of(*residual)?)?,
+                Step::Separable(pair) => pair.forward(input, None)?,
+                Step::Later => input.clone(),
                 Step::MaxPool => max_pool(input, 3, 2, 1)?,
                 Step::Mean => mean(input)?,
             };
@@ -347,11 +358,14 @@ fn profile(name: &str, size: usize, batch: usize) -> Result<()> {
         together(|| {
             ready.forward_with(&x, |n, step, input, start| {
                 times[n].push(start.elapsed().as_secs_f64() * 1e6);
-                if let Step::Conv(conv, _) = step {
-                    let dims = input.dims();
-                    work.resize(n + 1, 0.0);
-                    work[n] = (dims[0] as u64 * conv.multiply_adds(dims[2], dims[3])) as f64;
-                }
+                let dims = input.dims();
+                let each = match step {
+                    Step::Conv(conv, _) => conv.multiply_adds(dims[2], dims[3]),
+                    Step::Separable(pair) => pair.multiply_adds(dims[2], dims[3]),
+                    _ => return,
+                };
+                work.resize(n + 1, 0.0);
+                work[n] = (dims[0] as u64 * each) as f64;
             })
         })?;
     }

@@ -28,7 +28,7 @@ pub struct Conv {
 
 /// The weights as the CPU's kernels want them.
 #[derive(Debug)]
-enum Fast {
+pub(super) enum Fast {
     Dense(Box<Dense>),
     Depthwise(Depthwise),
 }
@@ -111,34 +111,37 @@ impl Conv {
     }
 
     fn any(&self, input: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
-        let out = self.output(input.dims())?;
-        if let Some(residual) = residual
-            && residual.dims() != out
-        {
-            return Err(Error::new(format!(
-                "a convolution whose output is {out:?} cannot add a residual {:?}",
-                residual.dims()
-            )));
-        }
-        let Some(fast) = self.fast.as_deref().filter(|_| is_fast(input) && residual.is_none_or(is_fast))
-        else {
+        let out = self.output_with(input.dims(), residual)?;
+        let Some(fast) = self.fast().filter(|_| is_fast(input) && residual.is_none_or(is_fast)) else {
             return self.plain(input, residual, out);
         };
-        let run = |x: View<'_>, residual: Option<&[f32]>| match fast {
-            Fast::Dense(conv) => conv.forward(x, residual, out),
-            Fast::Depthwise(conv) => conv.forward(x, residual, out),
-        };
-        let data = view::with_view(input, |x| match residual {
-            None => Ok(run(x, None)),
-            Some(residual) => {
-                view::with_view(residual, |r| Ok(view::with_margins(r, [0; 4], |r| run(x, Some(r)))))
-            }
+        let data = with_residual(input, residual, |x, residual| {
+            Ok(match fast {
+                Fast::Dense(conv) => conv.forward(x, residual, out),
+                Fast::Depthwise(conv) => conv.forward(x, residual, out),
+            })
         })?;
         view::tensor(data, out)
     }
 
+    /// The weights as the CPU's kernels want them, where they can run.
+    pub(super) fn fast(&self) -> Option<&Fast> {
+        self.fast.as_deref()
+    }
+
+    /// As [`Conv::output`]; a residual must be of that shape.
+    pub(super) fn output_with(&self, input: &[usize], residual: Option<&Tensor>) -> Result<[usize; 4]> {
+        let out = self.output(input)?;
+        match residual.map(Tensor::dims) {
+            Some(dims) if dims != out => Err(Error::new(format!(
+                "a convolution whose output is {out:?} cannot add a residual {dims:?}"
+            ))),
+            _ => Ok(out),
+        }
+    }
+
     /// The shape of the output for an input of this one.
-    fn output(&self, input: &[usize]) -> Result<[usize; 4]> {
+    pub(super) fn output(&self, input: &[usize]) -> Result<[usize; 4]> {
         let wrong = || {
             let (weight, shape) = (self.weight.dims(), self.shape);
             Error::new(format!(
@@ -202,10 +205,27 @@ impl Conv {
         steps(height, kh) * steps(width, kw) * self.weight.elem_count() as u64
     }
 
+    /// Whether each channel is convolved for itself.
+    pub fn is_depthwise(&self) -> bool {
+        self.shape.depthwise
+    }
+
     /// Output channels.
     pub fn out_channels(&self) -> usize {
         self.weight.dim(0).unwrap_or_default()
     }
+}
+
+/// Calls `work` with where the numbers of an input lie and those of a residual, channels last.
+pub(super) fn with_residual<R>(
+    input: &Tensor,
+    residual: Option<&Tensor>,
+    work: impl FnOnce(View<'_>, Option<&[f32]>) -> Result<R>,
+) -> Result<R> {
+    view::with_view(input, |x| match residual {
+        None => work(x, None),
+        Some(residual) => view::with_view(residual, |r| view::with_margins(r, [0; 4], |r| work(x, Some(r)))),
+    })
 }
 
 fn numbers(vector: &Tensor) -> Result<Vec<f32>> {

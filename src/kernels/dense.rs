@@ -7,11 +7,12 @@
 //! copy. Error: that of one sum of kh * kw * c products, see [`super::tile`].
 #![allow(unsafe_code)]
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::shape::Padding;
 use super::simd::Isa;
-use super::threads::each;
+use super::threads::{each, jobs};
 use super::tile::{Last, Line, Panels};
 use super::view::{Margins, Shared, View, filled, with_margins, with_scratch};
 use super::winograd::{Around, Winograd};
@@ -151,42 +152,88 @@ impl Dense {
         residual: Option<&[f32]>,
         target: Shared,
     ) {
-        let threads = rayon::current_num_threads();
         let out = self.panels.out();
         let line_size = (lines.row + lines.width * out).max(1);
         let cached = (JOB / line_size).clamp(1, lines.count.max(1));
-        // Enough jobs that all threads end at the same time, as far as there is work for them.
-        let wanted = if threads == 1 { 1 } else { 4 * threads };
+        let wanted = jobs(lines.pixels * taps.len() * depth * out);
         let by_lines = lines.count.div_ceil(cached.min(lines.count.div_ceil(wanted).max(1)));
         let by_panels = wanted.div_ceil(by_lines.max(1)).clamp(1, self.panels.count().max(1));
-        each(by_lines * by_panels, |job| {
+        let job = |job: usize| {
             let (chunk, group) = (job % by_lines, job / by_lines);
-            let lines_of = chunk * lines.count / by_lines..(chunk + 1) * lines.count / by_lines;
             let count = self.panels.count();
-            for panel in group * count / by_panels..(group + 1) * count / by_panels {
-                for line in lines_of.clone() {
-                    let first = line * lines.width;
-                    let start =
-                        line / lines.per_picture * lines.picture + line % lines.per_picture * lines.row;
-                    let line = Line {
-                        x: x[start..].as_ptr(),
-                        step: lines.step,
-                        taps,
-                        depth,
-                        out: target.get(),
-                        residual: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
-                        out_at: first * out,
-                        out_step: out,
-                        bias: self.bias.as_ptr(),
-                        last: &self.last,
-                    };
-                    // SAFETY: the windows of these pixels lie in `x`, the pixels in the output, and no other job has
-                    // this panel of these pixels.
-                    unsafe { self.panels.multiply(panel, lines.width.min(lines.pixels - first), &line) };
-                }
-            }
-        });
+            let product = Product { x, taps, depth, lines, residual, target, first: 0 };
+            let of_job = chunk * lines.count / by_lines..(chunk + 1) * lines.count / by_lines;
+            // SAFETY: the windows of these lines lie in `x`, their pixels in the output, and no other job has these
+            // panels of them.
+            unsafe { self.run(&product, of_job, group * count / by_panels..(group + 1) * count / by_panels) };
+        };
+        let count = by_lines * by_panels;
+        if wanted == 1 { (0..count).for_each(job) } else { each(count, job) }
     }
+
+    /// A 1x1 convolution of `pixels` neighbouring pixels, whose channels lie in `x`; the first is pixel `first` of the
+    /// output `target` and of the residual.
+    ///
+    /// # Safety
+    /// The output has these pixels, and nobody else uses them.
+    pub unsafe fn pixels(
+        &self,
+        x: &[f32],
+        (first, pixels): (usize, usize),
+        residual: Option<&[f32]>,
+        target: Shared,
+    ) {
+        let lines = Lines::flat(pixels, self.inner, self.panels.rows());
+        let product = Product { x, taps: &[0], depth: self.inner, lines: &lines, residual, target, first };
+        // SAFETY: as the caller says.
+        unsafe { self.run(&product, 0..lines.count, 0..self.panels.count()) };
+    }
+
+    /// Whether [`Dense::pixels`] is this convolution.
+    pub fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == 1
+    }
+
+    /// The products of some lines with some panels.
+    ///
+    /// # Safety
+    /// The windows of these lines lie in `x`, their pixels in the output, and nobody else uses these panels of them.
+    unsafe fn run(&self, product: &Product<'_>, which: Range<usize>, panels: Range<usize>) {
+        let Product { x, taps, depth, lines, residual, target, first } = *product;
+        let out = self.panels.out();
+        for panel in panels {
+            for line in which.clone() {
+                let pixel = line * lines.width;
+                let start = line / lines.per_picture * lines.picture + line % lines.per_picture * lines.row;
+                let of_line = Line {
+                    x: x[start..].as_ptr(),
+                    step: lines.step,
+                    taps,
+                    depth,
+                    out: target.get(),
+                    residual: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
+                    out_at: (first + pixel) * out,
+                    out_step: out,
+                    bias: self.bias.as_ptr(),
+                    last: &self.last,
+                };
+                // SAFETY: as the caller says.
+                unsafe { self.panels.multiply(panel, lines.width.min(lines.pixels - pixel), &of_line) };
+            }
+        }
+    }
+}
+
+/// Windows in `x` times the weights.
+struct Product<'a> {
+    x: &'a [f32],
+    taps: &'a [usize],
+    depth: usize,
+    lines: &'a Lines,
+    residual: Option<&'a [f32]>,
+    target: Shared,
+    /// The pixel of the output that the first line begins with.
+    first: usize,
 }
 
 /// How the output's pixels fall into lines of equal distance in the input.

@@ -8,10 +8,12 @@
 // Indices name the places of a window.
 #![allow(clippy::needless_range_loop)]
 
+use std::ops::Range;
+
 use super::lanes::{Kernel, Lanes};
 use super::shape::Padding;
 use super::simd::Isa;
-use super::threads::each;
+use super::threads::{each, jobs};
 use super::tile::Last;
 use super::view::{Shared, View, filled, with_margins};
 
@@ -45,11 +47,8 @@ impl Depthwise {
     }
 
     /// The output (batch, height', width', channels) for shapes that fit.
-    pub fn forward(&self, x: View<'_>, residual: Option<&[f32]>, [b, _, oh, ow]: [usize; 4]) -> Vec<f32> {
-        let [_, _, h, w] = x.dims;
-        let (top, _) = self.padding.around(h, self.kernel[0], self.stride);
-        let (left, _) = self.padding.around(w, self.kernel[1], self.stride);
-        self.with_start(x, residual, [b, x.dims[1], oh, ow], [top, left])
+    pub fn forward(&self, x: View<'_>, residual: Option<&[f32]>, out: [usize; 4]) -> Vec<f32> {
+        self.with_start(x, residual, out, self.start([x.dims[2], x.dims[3]]))
     }
 
     /// As [`Depthwise::forward`], with so many zeros above and to the left.
@@ -63,36 +62,61 @@ impl Depthwise {
         let [_, c, h, w] = x.dims;
         let fill = |target: Shared| {
             with_margins(x, [0; 4], |x| {
-                let lines = b * oh;
-                let threads = rayon::current_num_threads();
-                let work = lines * ow * c * self.weight.len() / c.max(1);
-                let jobs = if threads == 1 || work < 64 * 1024 { 1 } else { (4 * threads).min(lines) };
-                each(jobs.min(lines), |job| {
-                    for line in job * lines / jobs..(job + 1) * lines / jobs {
-                        let (picture, y) = (line / oh, line % oh);
-                        // SAFETY: the picture and the line are there, and no other job has this line.
-                        unsafe {
-                            let row = Row {
-                                of: self,
-                                x: x.as_ptr().add(picture * h * w * c),
-                                size: [h, w, c],
-                                y: (y * self.stride) as isize - top as isize,
-                                left,
-                                width: ow,
-                                out: target.get().add(line * ow * c),
-                                residual: residual.map_or(std::ptr::null(), |residual| {
-                                    residual.as_ptr().add(line * ow * c)
-                                }),
-                            };
-                            self.isa.run_within(c, row);
-                        }
-                    }
+                let count = b * oh;
+                let jobs = jobs(count * ow * self.weight.len()).min(count);
+                let lines = Lines { x, size: [h, w, c], out: [oh, ow], start: [top, left], residual };
+                each(jobs, |job| {
+                    let of_job = job * count / jobs..(job + 1) * count / jobs;
+                    // SAFETY: the output has these lines, and no other job has them.
+                    unsafe { self.run(&lines, of_job.clone(), target.get().add(of_job.start * ow * c)) };
                 });
             });
         };
         // SAFETY: each row writes all of its outputs.
         unsafe { filled(b * oh * ow * c, fill) }
     }
+
+    /// Some lines of the output, counted over all pictures, written one after the other from `out` on.
+    ///
+    /// # Safety
+    /// The pictures have these lines, there is room for them, and nobody else uses it.
+    pub unsafe fn run(&self, lines: &Lines<'_>, which: Range<usize>, out: *mut f32) {
+        let Lines { x, size: [h, w, c], out: [height, width], start: [top, left], residual } = *lines;
+        for (n, line) in which.enumerate() {
+            let (picture, y) = (line / height, line % height);
+            let row = Row {
+                of: self,
+                x: x[picture * h * w * c..].as_ptr(),
+                size: [h, w, c],
+                y: (y * self.stride) as isize - top as isize,
+                left,
+                width,
+                out: out.add(n * width * c),
+                residual: residual.map_or(std::ptr::null(), |residual| residual[line * width * c..].as_ptr()),
+            };
+            self.isa.run_within(c, row);
+        }
+    }
+
+    /// Zeros above and to the left of pictures of this height and width.
+    pub fn start(&self, [h, w]: [usize; 2]) -> [usize; 2] {
+        [
+            self.padding.around(h, self.kernel[0], self.stride).0,
+            self.padding.around(w, self.kernel[1], self.stride).0,
+        ]
+    }
+}
+
+/// Pictures, channels last, and how their windows become lines of the output.
+pub(super) struct Lines<'a> {
+    pub x: &'a [f32],
+    /// height, width and channels
+    pub size: [usize; 3],
+    /// height and width of the output
+    pub out: [usize; 2],
+    /// zeros above and to the left
+    pub start: [usize; 2],
+    pub residual: Option<&'a [f32]>,
 }
 
 /// One row of the output.

@@ -8,6 +8,9 @@ use rayon::prelude::*;
 use super::shape::is_fast;
 use crate::error::{Error, Result};
 
+/// Multiply-adds that are done before another thread is awake: some ten microseconds.
+const ALONE: usize = 500_000;
+
 /// Sets how many threads compute; the first call counts, and must come before the first computation.
 ///
 /// # Errors
@@ -49,6 +52,16 @@ pub fn one_by_one<const N: usize>(
     let of_all = |i: usize| Tensor::cat(&each.iter().map(|one| &one[i]).collect::<Vec<_>>(), 0);
     let all = (0..N).map(of_all).collect::<candle_core::Result<Vec<_>>>()?;
     all.try_into().map_err(|_| Error::new("a network lost some of its outputs"))
+}
+
+/// Into how many jobs a work of so many multiply-adds should be cut: one where waking another thread would take longer,
+/// else so many that all threads end at the same time.
+pub(super) fn jobs(multiply_adds: usize) -> usize {
+    match rayon::current_num_threads() {
+        1 => 1,
+        _ if multiply_adds < ALONE => 1,
+        threads => 4 * threads,
+    }
 }
 
 /// Runs `work` for 0 .. `jobs` on all threads; each takes the next one when it is free.

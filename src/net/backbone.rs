@@ -12,7 +12,7 @@ use super::Backbone;
 use super::card::{Card, Model};
 use super::plan::{self, Bend, Layer, Plan, Shortcut};
 use crate::error::{Context, Error, Result};
-use crate::kernels::{Activation, Conv, max_pool};
+use crate::kernels::{Activation, Conv, Separable, max_pool};
 
 /// A backbone without a head.
 #[derive(Debug, Clone)]
@@ -24,10 +24,17 @@ pub struct Trunk {
 #[derive(Debug, Clone)]
 struct Stage {
     body: Vec<Conv>,
-    last: Conv,
+    last: Last,
     input_jumps: bool,
     shortcut: Option<Conv>,
     pool: bool,
+}
+
+/// The last convolution of a stage, with the depthwise one right before it if there is one.
+#[derive(Debug, Clone)]
+enum Last {
+    Alone(Conv),
+    Separable(Separable),
 }
 
 impl Trunk {
@@ -40,6 +47,10 @@ impl Trunk {
             let active = |layer| conv(&tensor, layer, Some(plan.bend));
             let mut body = stage.body.iter().map(active).collect::<Result<Vec<_>>>()?;
             let last = body.pop().ok_or_else(|| Error::new("a stage without layers"))?;
+            let last = match body.pop_if(|layer| layer.is_depthwise()) {
+                Some(depthwise) => Last::Separable(Separable { depthwise, pointwise: last }),
+                None => Last::Alone(last),
+            };
             let shortcut = match &stage.shortcut {
                 Shortcut::Layer(layer) => Some(conv(&tensor, layer, None)?),
                 Shortcut::None | Shortcut::Input => None,
@@ -104,10 +115,14 @@ impl Trunk {
 impl Stage {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = self.body.iter().try_fold(x.clone(), |y, layer| layer.forward(&y))?;
-        let y = match &self.shortcut {
-            Some(shortcut) => self.last.forward_add(&y, &shortcut.forward(x)?)?,
-            None if self.input_jumps => self.last.forward_add(&y, x)?,
-            None => self.last.forward(&y)?,
+        let shortcut = match &self.shortcut {
+            Some(shortcut) => Some(shortcut.forward(x)?),
+            None => self.input_jumps.then(|| x.clone()),
+        };
+        let y = match (&self.last, &shortcut) {
+            (Last::Separable(pair), shortcut) => pair.forward(&y, shortcut.as_ref())?,
+            (Last::Alone(last), Some(shortcut)) => last.forward_add(&y, shortcut)?,
+            (Last::Alone(last), None) => last.forward(&y)?,
         };
         if self.pool { max_pool(&y, 3, 2, 1) } else { Ok(y) }
     }

@@ -6,13 +6,13 @@ use candle_core::Tensor;
 
 use super::Model;
 use crate::error::Result;
-use crate::kernels::{Activation, Conv, Padding, Shape, max_pool};
+use crate::kernels::{Activation, Conv, Padding, Separable, Shape, max_pool};
 
 /// One or two pairs of a depthwise and a pointwise convolution; the input is added before the last activation,
 /// with its maximum over 2x2 pixels where the block halves the size, and zeros where it adds channels.
 #[derive(Debug, Clone)]
 pub(super) struct Block {
-    pairs: Vec<(Conv, Conv)>,
+    pairs: Vec<Separable>,
     stride: usize,
 }
 
@@ -31,18 +31,17 @@ impl Block {
         let mut shortcut =
             if self.stride == 1 { input.clone() } else { max_pool(input, self.stride, self.stride, 0)? };
         let mut y = input.clone();
-        for (number, (depthwise, pointwise)) in self.pairs.iter().enumerate() {
-            y = depthwise.forward(&y)?;
+        for (number, pair) in self.pairs.iter().enumerate() {
             y = if number + 1 < self.pairs.len() {
-                pointwise.forward(&y)?
+                pair.forward(&y, None)?
             } else {
-                let missing = pointwise.out_channels().saturating_sub(shortcut.dim(1)?);
+                let missing = pair.pointwise.out_channels().saturating_sub(shortcut.dim(1)?);
                 if missing > 0 {
                     // The kernels' tensors have their channels side by side.
                     let wider = shortcut.permute((0, 2, 3, 1))?.pad_with_zeros(3, 0, missing)?;
                     shortcut = wider.permute((0, 3, 1, 2))?;
                 }
-                pointwise.forward_add(&y, &shortcut)?
+                pair.forward(&y, Some(&shortcut))?
             };
         }
         Ok(y)
@@ -55,22 +54,19 @@ impl Block {
 
     /// Multiply-adds for one picture of `size` x `size`.
     pub fn multiply_adds(&self, size: usize) -> u64 {
-        let rest = size / self.stride;
-        let of = |number, (depthwise, pointwise): &(Conv, Conv)| {
-            let size = if number == 0 { size } else { rest };
-            depthwise.multiply_adds(size, size) + pointwise.multiply_adds(rest, rest)
-        };
-        self.pairs.iter().enumerate().map(|(number, pair)| of(number, pair)).sum()
+        let rest = |number| if number == 0 { size } else { size / self.stride };
+        self.pairs.iter().enumerate().map(|(n, pair)| pair.multiply_adds(rest(n), rest(n))).sum()
     }
 }
 
-fn pair(model: &Model, name: &str, number: usize, stride: usize) -> Result<(Conv, Conv)> {
+fn pair(model: &Model, name: &str, number: usize, stride: usize) -> Result<Separable> {
     let name = format!("{name}.{number}");
     let weight = model.tensor(&format!("{name}.depthwise.weight"))?.clone();
     let bias = model.tensor(&format!("{name}.depthwise.bias"))?.clone();
     let shape = Shape { stride, padding: Padding::Same, depthwise: true };
     let depthwise = Conv::new(weight, Some(bias), shape, Activation::None)?;
-    Ok((depthwise, conv(model, &format!("{name}.pointwise"), 1, Padding::Same, Activation::Relu)?))
+    let pointwise = conv(model, &format!("{name}.pointwise"), 1, Padding::Same, Activation::Relu)?;
+    Ok(Separable { depthwise, pointwise })
 }
 
 /// The blocks `name.0`, `name.1`, ... with these strides.
