@@ -119,6 +119,8 @@ impl Source {
         let waiting = patience.clone();
         let mut options = Dictionary::new();
         options.set("rtsp_flags", "prefer_tcp");
+        // By default twenty frames go by to tell how many come in a second: most of the time until the first is shown.
+        options.set("fpsprobesize", "2");
         let give_up = move || waiting.unwanted() || waiting.over();
         let input = input_with_interrupt_and_dictionary(address, give_up, options);
         Self::new(input.ok()?, patience)
