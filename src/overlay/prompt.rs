@@ -2,61 +2,69 @@
 
 use super::letter_height;
 use super::palette::{AMBER, INK, PAPER};
-use crate::canvas::Canvas;
+use crate::canvas::{Canvas, Colour};
 use crate::frame::Image;
 use crate::geometry::{Point, Rect};
 
 /// Words and a countdown.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Prompt<'a> {
-    /// The first line is the largest.
+    /// The first is large, the others are beside it.
     pub lines: &'a [String],
-    /// How many seconds are left, if there is something to wait for.
+    /// How many seconds are left or gone, if there is something to wait for.
     pub seconds: Option<u64>,
     /// Keys and what they do, in one small line.
     pub keys: &'a str,
 }
 
 /// Heights of capitals, beside those of a label.
+const NUMBER: f32 = 3.6;
 const FIRST: f32 = 2.4;
-const OTHERS: f32 = 1.35;
+const OTHERS: f32 = 1.3;
 const KEYS: f32 = 0.9;
-const NUMBER: f32 = 5.0;
 /// From base line to base line, in heights of capitals.
 const LEADING: f32 = 1.9;
+/// Around each column, in heights of a label's capitals.
+const GAP: f32 = 1.4;
 
 impl Prompt<'_> {
-    /// Draws it on a picture that has been drawn on.
+    /// Draws it on a picture that has been drawn on: the number, the first line and the others side by side.
     pub fn draw(&self, image: &mut Image) {
         let (width, height) = (image.width() as f32, image.height() as f32);
-        let rows: Vec<(&str, f32)> = self
-            .lines
-            .iter()
-            .enumerate()
-            .map(|(n, line)| (line.as_str(), if n == 0 { FIRST } else { OTHERS }))
-            .chain((!self.keys.is_empty()).then_some((self.keys, KEYS)))
-            .collect();
         let number = self.seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
-        // In heights of a label's capitals: a column for the number, a column for the words.
-        let column =
-            if number.is_empty() { 0.0 } else { Canvas::text_width(&number, NUMBER).max(NUMBER) + 2.0 };
-        let words = rows.iter().map(|(text, size)| Canvas::text_width(text, *size)).fold(0.0, f32::max);
-        let tall = rows.iter().map(|(_, size)| LEADING * size).sum::<f32>() + 1.0;
-        let (w, h) = (column + words + 3.0, if number.is_empty() { tall } else { tall.max(NUMBER + 3.0) });
+        let first = self.lines.first().map_or("", String::as_str);
+        let others = self.lines.iter().skip(1).map(|line| (line.as_str(), OTHERS, PAPER));
+        let columns = [
+            vec![(number.as_str(), NUMBER, AMBER)],
+            vec![(first, FIRST, PAPER)],
+            others.chain([(self.keys, KEYS, AMBER)]).collect(),
+        ];
+        let size = |column: &[(&str, f32, Colour)]| {
+            let rows = column.iter().filter(|(text, ..)| !text.is_empty());
+            rows.fold((0f32, 0f32), |(w, h), (text, size, _)| {
+                (w.max(Canvas::text_width(text, *size)), h + LEADING * size)
+            })
+        };
+        let sizes: Vec<_> = columns.iter().map(|column| size(column)).collect();
+        let w: f32 = sizes.iter().filter(|(w, _)| *w > 0.0).map(|(w, _)| w + GAP).sum::<f32>() + GAP;
+        let h = sizes.iter().map(|(_, h)| *h).fold(0.0, f32::max) + 1.0;
         // Smaller where the picture is too small for it.
-        let letter = letter_height(image).min(0.96 * width / w).min(0.6 * height / h);
+        let letter = letter_height(image).min(0.96 * width / w).min(0.4 * height / h);
         let place =
             Rect::new((width - w * letter) / 2.0, height - (h + 1.0) * letter, w * letter, h * letter);
         let canvas = &mut Canvas::on(image);
         canvas.panel(place, letter, INK, 0.78);
-        let at = |x: f32, y: f32| Point::new(place.x + x * letter, place.y + y * letter);
-        let middle = (column - Canvas::text_width(&number, NUMBER)) / 2.0 + 1.0;
-        canvas.text(&number, at(middle, (h + NUMBER) / 2.0), NUMBER * letter, AMBER);
-        let mut base = (h - tall) / 2.0;
-        for (text, size) in rows {
-            base += LEADING * size;
-            let colour = if size == KEYS { AMBER } else { PAPER };
-            canvas.text(text, at(column + 1.5, base - 0.3 * size), size * letter, colour);
+        let mut left = GAP;
+        for (column, (w, tall)) in columns.iter().zip(&sizes).filter(|(_, (w, _))| *w > 0.0) {
+            let mut base = (h - tall) / 2.0;
+            for (text, size, colour) in column.iter().filter(|(text, ..)| !text.is_empty()) {
+                base += LEADING * size;
+                // Capitals in the middle of their row.
+                let at = Point::new(left, base - 0.5 * (LEADING - 1.0) * size);
+                let at = Point::new(place.x + at.x * letter, place.y + at.y * letter);
+                canvas.text(text, at, size * letter, *colour);
+            }
+            left += w + GAP;
         }
     }
 }

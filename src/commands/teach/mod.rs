@@ -136,11 +136,12 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     {
         return watch::run_in(window, &live, talk, stop);
     }
-    let person = Options::quoted(&options.person);
-    talk.say(&format!(
-        "see it with: lanet-live --camera {} --person {person}",
-        live.camera.as_deref().unwrap_or("0")
-    ));
+    let (name, from) = match (&live.camera, &live.input) {
+        (None, Some(input)) => ("input", input.to_string_lossy().into_owned()),
+        (camera, _) => ("camera", camera.clone().unwrap_or_default()),
+    };
+    let (person, from) = (Options::quoted(&options.person), Options::quoted(&from));
+    talk.say(&format!("see it with: lanet-live --{name} {from} --person {person}"));
     Ok(Outcome::Done)
 }
 
@@ -154,7 +155,7 @@ fn beside<T: Send>(
     thread::scope(|scope| {
         let learning = scope.spawn(learn);
         while !learning.is_finished() {
-            let lines = ["learning from your clips".to_owned(), "about a minute".to_owned()];
+            let lines = ["learning from your clips".to_owned(), "labels, classifier, calibration".to_owned()];
             let seconds = Some(began.elapsed().as_secs());
             let pressed = window.as_mut().map(|open| {
                 let mut image = image.clone();

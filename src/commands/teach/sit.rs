@@ -94,7 +94,7 @@ pub fn sit(options: &Options, device: &Device, talk: Talk, stop: &Stop) -> Resul
     }
     let kept = sitting.kept().len();
     if kept > 0 {
-        talk.say(&format!("{kept} clips are kept"));
+        talk.say(&format!("clips kept: {kept}"));
     }
     let go_on = |error: Error| match kept {
         0 => error,
