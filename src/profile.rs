@@ -49,7 +49,7 @@ impl Profile {
         if found.model.is_none() && found.neutral.is_none() {
             return Err(Error::new(format!("nothing is known of '{name}' in '{}'", profiles.display()))
                 .of_kind(Kind::NotFound)
-                .advice("take their neutral first: calibrate --person NAME --neutral --camera 0"));
+                .advice("begin with teach --person NAME, or take their neutral with calibrate --person NAME --neutral"));
         }
         Ok(found)
     }

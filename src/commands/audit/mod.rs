@@ -103,13 +103,18 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let Some((lesson, pieces)) = lesson(options, &device, talk, stop)? else {
         return Ok(Outcome::Interrupted);
     };
+    let mut numbers = BTreeMap::new();
+    let groups = pieces.iter().map(|piece| {
+        let next = numbers.len();
+        *numbers.entry(&piece.path).or_insert(next)
+    });
+    let groups = groups.collect();
     let fits = start.fits();
     let backbone = options.backbone.or(fits.map(|(backbone, _)| backbone)).unwrap_or(Backbone::MobilenetV1);
     let recipe = Recipe::classifier(backbone, fits.map_or(112, |(_, side)| side));
     let recipe = Recipe { seed: options.seed, ..recipe };
     let cache = cache_folder(options.cache.as_deref(), &options.data);
-    let Some((lesson, findings)) =
-        look(lesson, &pieces, (recipe, &start), Some(&cache), &device, talk, stop)?
+    let Some((lesson, findings)) = look(lesson, groups, (recipe, &start), Some(&cache), &device, talk, stop)?
     else {
         return Ok(Outcome::Interrupted);
     };
@@ -140,22 +145,17 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
 /// A lesson, and what came of each of its faces.
 type Looked = (Lesson, Vec<Option<Finding>>);
 
-/// Looks at the labels of a lesson, of whose faces it is said what of the data each is; `None` if the user stopped it.
+/// Looks at the labels of a lesson, of whose faces those of one number belong together; `None` if the user stopped it.
 pub fn look(
     lesson: Lesson,
-    pieces: &[Piece],
+    groups: Vec<usize>,
     (recipe, start): (Recipe, &Start),
     cache: Option<&Path>,
     device: &Device,
     talk: Talk,
     stop: &Stop,
 ) -> Result<Option<Looked>> {
-    let mut numbers = BTreeMap::new();
-    let groups = pieces.iter().map(|piece| {
-        let next = numbers.len();
-        *numbers.entry(&piece.path).or_insert(next)
-    });
-    let mut audit = Audit::new(lesson, groups.collect(), Settings::new(recipe), start, cache, device)?;
+    let mut audit = Audit::new(lesson, groups, Settings::new(recipe), start, cache, device)?;
     let mut bar: Option<(&str, Bar)> = None;
     for progress in audit.by_ref() {
         let (what, done, all) = progress?;

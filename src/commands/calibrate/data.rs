@@ -148,7 +148,7 @@ fn output(options: &Options, model_name: &str) -> Result<PathBuf> {
 }
 
 /// What belongs together has one number.
-fn groups(samples: &[Sample]) -> Vec<usize> {
+pub fn groups(samples: &[Sample]) -> Vec<usize> {
     let mut numbers = BTreeMap::new();
     samples
         .iter()

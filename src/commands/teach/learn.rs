@@ -23,7 +23,7 @@ use super::Options;
 use super::figures::Figures;
 use crate::commands::audit::{judged, look};
 use crate::commands::bar::Bar;
-use crate::commands::calibrate::data::fit;
+use crate::commands::calibrate::data::{fit, groups};
 use crate::commands::evaluate::{cache_folder, logits, samples, tell_skipped};
 use crate::commands::{Stop, Talk};
 
@@ -76,26 +76,32 @@ pub fn learn(
     }
     let kept: BTreeSet<_> =
         data.split(KEPT_BACK).unwrap_or_default().into_iter().map(|entry| entry.path).collect();
-    let (kept, learnt): (Vec<_>, Vec<_>) =
-        samples.into_iter().partition(|sample| kept.contains(&sample.path));
-    if learnt.len() < course::FEWEST {
-        return Err(Error::new(format!("{} faces in all are too few to learn from", learnt.len()))
+    let is_kept = |sample: &Sample| kept.contains(&sample.path);
+    let faces = samples.iter().filter(|sample| !is_kept(sample)).count();
+    if faces < course::FEWEST {
+        return Err(Error::new(format!("{faces} faces in all are too few to learn from"))
             .advice("record more or longer clips"));
     }
-    with.learn(folder_of(clips), &learnt, &kept)
+    let folder = folder_of(clips);
+    let start = Start::open(&options.model)?;
+    if with.check_labels(folder, &samples, &start)?.is_none() {
+        return Ok(None);
+    }
+    let (kept, learnt): (Vec<_>, Vec<_>) = samples.into_iter().partition(is_kept);
+    with.learn(folder, &start, &learnt, &kept)
 }
 
 impl With<'_> {
-    fn learn(self, folder: &Path, learnt: &[Sample], kept: &[Sample]) -> Result<Option<Taught>> {
+    fn learn(
+        self,
+        folder: &Path,
+        start: &Start,
+        learnt: &[Sample],
+        kept: &[Sample],
+    ) -> Result<Option<Taught>> {
         let Self { options, device, talk, stop } = self;
-        let start = Start::open(&options.model)?;
         let lesson = |samples| from_samples(folder, samples, &Given::Votes);
-        let (train, valid) = (lesson(learnt)?, lesson(kept)?);
-        if self.check_labels(folder, &start, (learnt, &train), (kept, &valid))?.is_none() {
-            return Ok(None);
-        }
-        let Some(model) = self.train(&start, train, valid)? else { return Ok(None) };
-
+        let Some(model) = self.train(start, lesson(learnt)?, lesson(kept)?)? else { return Ok(None) };
         let net = LaNet::expecting(&model, None)?;
         let said = |net: &LaNet, samples: &[Sample]| logits(net, samples, device, talk, stop);
         let fitted = if kept.is_empty() {
@@ -143,23 +149,14 @@ impl With<'_> {
     }
 
     /// Says which labels are probably wrong; `None` if the user stopped it.
-    fn check_labels(
-        self,
-        folder: &Path,
-        start: &Start,
-        (learnt, train): (&[Sample], &Lesson),
-        (kept, valid): (&[Sample], &Lesson),
-    ) -> Result<Option<()>> {
+    fn check_labels(self, folder: &Path, samples: &[Sample], start: &Start) -> Result<Option<()>> {
         let Self { options, device, talk, stop } = self;
         let piece = |sample: &Sample| Piece { path: name_below(folder, &sample.path), between: [None; 2] };
-        let pieces: Vec<_> = learnt.iter().chain(kept).map(piece).collect();
-        let mut all = train.clone();
-        for (n, face) in valid.faces.iter().enumerate() {
-            all.add(face.clone(), valid.labels[n], valid.truth[n]);
-        }
-        let personal = start.personal()?;
-        let recipe = Recipe::classifier(personal.backbone, personal.side);
-        let (lesson, findings) = match look(all, &pieces, (recipe, start), None, device, talk, stop) {
+        let pieces: Vec<_> = samples.iter().map(piece).collect();
+        let lesson = from_samples(folder, samples, &Given::Votes)?;
+        let Recipe { backbone, side, .. } = start.personal()?;
+        let by = (Recipe::classifier(backbone, side), start);
+        let (lesson, findings) = match look(lesson, groups(samples), by, None, device, talk, stop) {
             Ok(Some(looked)) => looked,
             Ok(None) => return Ok(None),
             Err(error) => {

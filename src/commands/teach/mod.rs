@@ -18,6 +18,7 @@ use lanet_live::expression::Expression;
 use lanet_live::frame::Image;
 use lanet_live::net;
 use lanet_live::overlay::Prompt;
+use lanet_live::train::Start;
 use lanet_live::train::recipe::check_device;
 use lanet_live::video;
 use lanet_live::window::{Key, Window};
@@ -108,7 +109,8 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     check_person(&options.person)?;
     let device = options.device.parse::<Choice>()?.open()?;
     check_device(&device)?;
-    net::open(&options.model, &device)?;
+    // What cannot be changed is said before anybody sits down.
+    Start::open(&options.model)?.personal()?;
     let (clips, sat) = match &options.from {
         Some(from) => (from, None),
         None => (&options.into, Some(sit::sit(options, &device, talk, stop)?)),
@@ -123,8 +125,8 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let learn = || learn::learn(options, clips, &device, talk, stop);
     let (mut window, shown) = sat.map_or((None, None), |Sat { window, shown }| (window, shown));
     let taught = match &shown {
-        Some(image) => beside(&mut window, image, learn),
-        None => learn(),
+        Some(image) if window.is_some() => beside(&mut window, image, learn),
+        _ => learn(),
     };
     let Some(taught) = taught? else { return stopped() };
     if let Taught(Some(figures)) = &taught {

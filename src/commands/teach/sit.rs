@@ -1,6 +1,8 @@
 //! The sitting: frames of a camera, what to show said in the window or in lines, and the clips.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
@@ -63,14 +65,15 @@ pub fn sit(options: &Options, device: &Device, talk: Talk, stop: &Stop) -> Resul
     ));
 
     let mut finder = FaceFinder::new(face::Options::default(), device)?;
-    let interrupted = stop.clone();
+    let (interrupted, over) = (stop.clone(), Arc::new(AtomicBool::new(false)));
+    let no_more = over.clone();
     let readings = flow::source("frame", source.delivery, source.frames)
         .stage("find", move |frame| {
             let scene = finder.find(frame)?;
             let whereabouts = scene.faces.iter().map(|face| face.bounds).collect();
             Ok(Reading { frame: scene.frame, faces: Vec::new(), whereabouts })
         })
-        .until(move || interrupted.asked());
+        .until(move || interrupted.asked() || no_more.load(Ordering::Relaxed));
     let mut fan = FanOut::new(source.delivery);
     let mut host = Host {
         sitting,
@@ -81,12 +84,13 @@ pub fn sit(options: &Options, device: &Device, talk: Talk, stop: &Stop) -> Resul
         which: options.face.unwrap_or_default(),
         filmed: (!source.live && !options.no_window).then_some(None),
         said: None,
-        shown: None,
+        last: None,
     };
     let running = fan.start(readings)?;
     let led = host.lead(stop);
-    let Host { mut sitting, queue, window, shown, .. } = host;
+    let Host { mut sitting, queue, window, mut overlay, style, last, .. } = host;
     drop(queue);
+    over.store(true, Ordering::Relaxed);
     let ended = running.finish();
     let finished = sitting.wish(Wish::End);
     for warning in source.warnings.take() {
@@ -96,11 +100,11 @@ pub fn sit(options: &Options, device: &Device, talk: Talk, stop: &Stop) -> Resul
     if kept > 0 {
         talk.say(&format!("clips kept: {kept}"));
     }
-    let go_on = |error: Error| match kept {
-        0 => error,
-        _ => error.or_advice(format!("go on with what was recorded: {}", options.go_on())),
-    };
-    led.and(finished).map_err(go_on)?;
+    let failed = led.and(finished);
+    if failed.is_err() && kept > 0 {
+        tell(&format!("go on with: {}", options.go_on()));
+    }
+    failed?;
     match ended.outcome {
         Err(error) if kept == 0 => return Err(error),
         Err(error) => talk.say(&format!("warning: {}; going on with what there is", error.line())),
@@ -110,6 +114,7 @@ pub fn sit(options: &Options, device: &Device, talk: Talk, stop: &Stop) -> Resul
         }
         Ok(()) => {}
     }
+    let shown = last.map(|reading| overlay.draw(&reading, style, &Hud::default()));
     Ok(Sat { window, shown })
 }
 
@@ -125,7 +130,7 @@ struct Host {
     filmed: Option<Option<(Instant, Duration)>>,
     /// What was said in lines: which clip, and its phase.
     said: Option<(usize, Phase)>,
-    shown: Option<Image>,
+    last: Option<Arc<Reading>>,
 }
 
 impl Host {
@@ -142,6 +147,7 @@ impl Host {
                     };
                     self.sitting.take(frame, seen)?;
                     self.say(&reading, seen)?;
+                    self.last = Some(reading.clone());
                     if let Some(first) = &mut self.filmed {
                         let (began, first) = *first.get_or_insert((Instant::now(), frame.time));
                         wait = (began + frame.time.saturating_sub(first))
@@ -180,19 +186,20 @@ impl Host {
             }
             return Ok(());
         };
-        if phase == Phase::Ready {
-            match seen {
-                Seen::Face => {}
-                Seen::Nobody => lines.push("your face is not seen now".to_owned()),
-                Seen::Several => lines.push("more than one face is seen now".to_owned()),
-            }
+        let wrong = match seen {
+            Seen::Face => None,
+            Seen::Nobody => Some("your face is not seen now"),
+            Seen::Several => Some("more than one face is seen now"),
+        };
+        if let (Phase::Ready, Some(wrong)) = (phase, wrong) {
+            lines.truncate(1);
+            lines.push(wrong.to_owned());
         }
         let marks: &[Mark] = if self.sitting.is_recording() { &[Mark::Recording] } else { &[] };
         let hud = Hud { marks, text: &format!("{n} of {of}"), help: &[] };
         let mut image = self.overlay.draw(reading, self.style, &hud);
         Prompt { lines: &lines, seconds: (phase != Phase::Recorded).then_some(seconds), keys: KEYS }
             .draw(&mut image);
-        self.shown = Some(self.overlay.draw(reading, self.style, &Hud::default()));
         window.show(image)
     }
 }
