@@ -28,7 +28,7 @@ fn lesson(pictures: &[&Path], folder: &Scratch) -> PathBuf {
     let mut list = String::new();
     for (n, picture) in pictures.iter().enumerate() {
         let words = format!(
-            "-loop 1 -i {} -t 11 -r 5 -vf scale=320:320,drawbox=0:0:40:40:white:fill:enable='gte(t\\,4)*lt(t\\,9)' \
+            "-loop 1 -framerate 5 -i {} -t 11 -vf scale=320:320,drawbox=0:0:40:40:white:fill:enable='gte(t\\,4)*lt(t\\,9)' \
              -c:v libx264 -preset ultrafast -pix_fmt yuv420p",
             picture.display()
         );
@@ -244,7 +244,10 @@ fn ctrl_c_keeps_what_is_finished_and_says_how_to_go_on_and_a_disk_that_is_full_i
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let kept = || fs::read_dir(folder.path("recordings/anna/neutral")).is_ok_and(|files| files.count() == 2);
+    let is_about = |file: fs::DirEntry| file.path().extension().is_some_and(|extension| extension == "toml");
+    let kept = || {
+        fs::read_dir(folder.path("recordings/anna/neutral")).is_ok_and(|files| files.flatten().any(is_about))
+    };
     let began = Instant::now();
     while !kept() && began.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(20));

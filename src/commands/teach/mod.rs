@@ -29,8 +29,8 @@ use figures::Figures;
 use learn::Taught;
 use sit::Sat;
 
-/// How soon a key is seen while something is learnt.
-const GLANCE: Duration = Duration::from_millis(50);
+/// How soon the window knows that learning is over: each look at it draws it.
+const GLANCE: Duration = Duration::from_millis(200);
 /// So long the window says what came of it, unless a key is pressed.
 const RESULT: Duration = Duration::from_secs(10);
 
@@ -87,6 +87,7 @@ impl Options {
             input: self.input.clone(),
             size: self.size,
             fps: self.fps,
+            device: Some(self.device.clone()),
             ..watch::Options::default()
         }
     }
@@ -116,7 +117,8 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         None => (&options.into, Some(sit::sit(options, &device, talk, stop)?)),
     };
     let stopped = || {
-        tell(&format!("stopped; go on with: {}", options.go_on()));
+        let go_on = if clips.exists() { options.go_on() } else { "the same command".to_owned() };
+        tell(&format!("stopped; go on with: {go_on}"));
         Ok(Outcome::Interrupted)
     };
     if stop.asked() {
