@@ -210,8 +210,8 @@ fn what_cannot_be_taught_is_said_and_leaves_the_profile_as_it_was() {
     one_line(
         &folder,
         "teach --person anna --from recordings --model facemesh",
-        1,
-        "does not tell expressions",
+        2,
+        "no model that tells expressions",
     );
     assert_eq!(fs::read(folder.path("calibration/anna/model/card.toml")).unwrap(), kept);
     // A neutral of another model is refused, as ever.

@@ -111,7 +111,10 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let device = options.device.parse::<Choice>()?.open()?;
     check_device(&device)?;
     // What cannot be changed is said before anybody sits down.
-    Start::open(&options.model)?.personal()?;
+    if Start::open(&options.model)?.fits().is_none() {
+        return Err(Error::usage(format!("'{}' is no model that tells expressions", options.model))
+            .advice("choose another with --model"));
+    }
     let (clips, sat) = match &options.from {
         Some(from) => (from, None),
         None => (&options.into, Some(sit::sit(options, &device, talk, stop)?)),
