@@ -86,6 +86,7 @@ pub mod receivers;
 // top floor: learning
 pub mod clips;
 pub mod train;
+pub mod teach;
 
 // the program; it stands here for those who have it in a package of their own
 #[cfg(feature = "cli")]

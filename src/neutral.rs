@@ -46,6 +46,12 @@ pub struct Neutral {
 pub type Excess = [f32; COUNT];
 
 impl Neutral {
+    /// The neutral of somebody whose face at rest makes a net of this fingerprint say this; `None` of too few frames.
+    pub fn of(fingerprint: &str, faces: &[[f32; COUNT]]) -> Option<Self> {
+        let logits = medians(faces).filter(|_| faces.len() >= FEWEST)?;
+        Some(Self { fingerprint: fingerprint.to_owned(), frames: faces.len(), logits })
+    }
+
     /// What is taken off the scores of this person.
     pub fn excess(&self, calibration: &Calibration) -> Excess {
         excess(self.logits, calibration)

@@ -49,7 +49,7 @@ impl Profile {
         if found.model.is_none() && found.neutral.is_none() {
             return Err(Error::new(format!("nothing is known of '{name}' in '{}'", profiles.display()))
                 .of_kind(Kind::NotFound)
-                .advice("take their neutral first: calibrate --person NAME --neutral --camera 0"));
+                .advice("begin with teach --person NAME, or take their neutral with calibrate --person NAME --neutral"));
         }
         Ok(found)
     }
@@ -65,6 +65,20 @@ pub fn keep_neutral(profiles: &Path, name: &str, neutral: &Neutral) -> Result<Pa
         .with_context(|| format!("the folder '{}' cannot be made", folder.display()))?;
     neutral.save(&neutral_in(&folder))?;
     Ok(neutral_in(&folder))
+}
+
+/// Takes away somebody's neutral, which belongs to a model that is theirs no more; that there is none is no failure.
+///
+/// # Errors
+/// What can be no person's name, or a file that cannot be removed.
+pub fn forget_neutral(profiles: &Path, name: &str) -> Result<()> {
+    let file = neutral_in(&folder_of(profiles, name)?);
+    match fs::remove_file(&file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("the neutral '{}' cannot be replaced", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where in somebody's folder their model is.
@@ -125,6 +139,9 @@ mod tests {
             assert!(error.is_usage() && !error.line().contains('\n'), "{}", error.line());
             assert!(keep_neutral(folder.path(), name, &neutral).is_err());
         }
+        forget_neutral(folder.path(), "anna").unwrap();
+        forget_neutral(folder.path(), "anna").unwrap();
+        assert_eq!(Profile::open(folder.path(), "anna").unwrap().neutral, None);
         fs::write(file, "nonsense").unwrap();
         assert!(line("anna").contains("cannot be used"), "{}", line("anna"));
     }

@@ -16,6 +16,8 @@ mod record;
 mod reliability;
 mod train;
 #[cfg(feature = "capture")]
+mod teach;
+#[cfg(feature = "capture")]
 mod watch;
 
 use std::ffi::OsString;
@@ -103,6 +105,9 @@ enum Command {
     /// Record a clip of somebody who shows an expression, to learn from
     #[cfg(feature = "capture")]
     Record(Box<record::Options>),
+    /// Teach the program your own face: a camera, clips of each expression, and a view that knows you
+    #[cfg(feature = "capture")]
+    Teach(Box<teach::Options>),
     /// Learn to tell expressions from labelled pictures or clips
     Train(Box<train::Options>),
     /// Cut the faces out of labelled pictures once, into small files that can move to another machine
@@ -231,6 +236,8 @@ fn run(cli: Cli) -> Result<Outcome> {
         Some(Command::Bench(options)) => bench::run(&options, &stop),
         #[cfg(feature = "capture")]
         Some(Command::Record(options)) => record::run(&options, cli.talk, &stop),
+        #[cfg(feature = "capture")]
+        Some(Command::Teach(options)) => teach::run(&options, cli.talk, &stop),
         Some(Command::Train(options)) => train::run(&options, cli.talk, &stop),
         Some(Command::Prepare(options)) => prepare::run(&options, cli.talk, &stop),
         Some(Command::Evaluate(options)) => evaluate::run(&options, cli.talk, &stop),

@@ -6,11 +6,13 @@ mod history;
 mod hud;
 mod layout;
 mod palette;
+mod prompt;
 
 use std::collections::BTreeMap;
 
 pub use hud::{Hud, Mark};
 pub use palette::colour;
+pub use prompt::Prompt;
 
 use crate::canvas::Canvas;
 use crate::frame::Image;

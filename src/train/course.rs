@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::expression::Expression;
 
 /// From fewer faces of clips nothing is learnt.
-const FEWEST: usize = 8;
+pub const FEWEST: usize = 8;
 
 /// Lessons that belong together.
 #[derive(Debug, Clone, Default)]

@@ -78,9 +78,9 @@ pub struct Options {
 }
 
 /// A picture or piece of a clip whose label was judged.
-struct Judged<'a> {
-    piece: &'a Piece,
-    given: Expression,
+pub struct Judged<'a> {
+    pub piece: &'a Piece,
+    pub given: Expression,
     estimate: Distribution,
     doubt: f64,
     /// Its face, or the most doubtful of its faces.
@@ -88,7 +88,8 @@ struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    fn suggested(&self) -> (Expression, f32) {
+    /// What it probably shows, and how probably.
+    pub fn suggested(&self) -> (Expression, f32) {
         self.estimate.top()
     }
 }
@@ -111,28 +112,12 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let fits = start.fits();
     let backbone = options.backbone.or(fits.map(|(backbone, _)| backbone)).unwrap_or(Backbone::MobilenetV1);
     let recipe = Recipe::classifier(backbone, fits.map_or(112, |(_, side)| side));
-    let settings = Settings::new(Recipe { seed: options.seed, ..recipe });
+    let recipe = Recipe { seed: options.seed, ..recipe };
     let cache = cache_folder(options.cache.as_deref(), &options.data);
-    let mut audit = Audit::new(lesson, groups, settings, &start, Some(&cache), &device)?;
-    let mut bar: Option<(&str, Bar)> = None;
-    for progress in audit.by_ref() {
-        let (what, done, all) = progress?;
-        if bar.as_ref().is_none_or(|(known, _)| *known != what) {
-            bar = None;
-        }
-        bar.get_or_insert_with(|| (what, Bar::new(talk, all, what))).1.reach(done);
-        if stop.asked() {
-            if let Err(error) = audit.remember() {
-                talk.say(&error.line());
-            }
-            return Ok(Outcome::Interrupted);
-        }
-    }
-    drop(bar);
-    if let Some(error) = audit.forgotten() {
-        talk.say(&error.line());
-    }
-    let (lesson, findings) = audit.finish()?;
+    let Some((lesson, findings)) = look(lesson, groups, (recipe, &start), Some(&cache), &device, talk, stop)?
+    else {
+        return Ok(Outcome::Interrupted);
+    };
 
     let judged = judged(&lesson, &pieces, &findings);
     let alone = findings.iter().filter(|finding| finding.is_none()).count();
@@ -155,6 +140,41 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         writeln!(out, "{judged} labels judged, {doubtful} of them doubtful, the first {shown} on the page")?;
         writeln!(out, "open {}", options.output.join(PAGE).display())
     })
+}
+
+/// A lesson, and what came of each of its faces.
+type Looked = (Lesson, Vec<Option<Finding>>);
+
+/// Looks at the labels of a lesson, of whose faces those of one number belong together; `None` if the user stopped it.
+pub fn look(
+    lesson: Lesson,
+    groups: Vec<usize>,
+    (recipe, start): (Recipe, &Start),
+    cache: Option<&Path>,
+    device: &Device,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Option<Looked>> {
+    let mut audit = Audit::new(lesson, groups, Settings::new(recipe), start, cache, device)?;
+    let mut bar: Option<(&str, Bar)> = None;
+    for progress in audit.by_ref() {
+        let (what, done, all) = progress?;
+        if bar.as_ref().is_none_or(|(known, _)| *known != what) {
+            bar = None;
+        }
+        bar.get_or_insert_with(|| (what, Bar::new(talk, all, what))).1.reach(done);
+        if stop.asked() {
+            if let Err(error) = audit.remember() {
+                talk.say(&error.line());
+            }
+            return Ok(None);
+        }
+    }
+    drop(bar);
+    if let Some(error) = audit.forgotten() {
+        talk.say(&error.line());
+    }
+    audit.finish().map(Some)
 }
 
 /// What will be written, before anything is computed.
@@ -222,7 +242,7 @@ fn of_face(folder: &Path, entry: &Entry) -> (String, Piece) {
 }
 
 /// The labels that could be judged, the most doubtful first: of a clip, the mean of what its faces say.
-fn judged<'a>(lesson: &'a Lesson, pieces: &'a [Piece], findings: &[Option<Finding>]) -> Vec<Judged<'a>> {
+pub fn judged<'a>(lesson: &'a Lesson, pieces: &'a [Piece], findings: &[Option<Finding>]) -> Vec<Judged<'a>> {
     let mut faces: BTreeMap<&Piece, Vec<(&Portrait, &Finding)>> = BTreeMap::new();
     for ((piece, face), finding) in pieces.iter().zip(&lesson.faces).zip(findings) {
         if let Some(finding) = finding {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use clap::{Args, ValueEnum};
 use lanet_live::clips::{Dataset, Sample, Which};
 use lanet_live::device::Choice;
@@ -12,7 +13,7 @@ use lanet_live::error::{Error, Result};
 use lanet_live::held_out::{self, Fitted, Heard, Scaling};
 #[cfg(feature = "capture")]
 use lanet_live::images;
-use lanet_live::net;
+use lanet_live::net::{self, Model};
 use lanet_live::part::Part;
 use lanet_live::reader::CALIBRATION;
 
@@ -88,28 +89,17 @@ pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Resu
     let Some(samples) = samples(entries, Which::Only, &cache, &device, talk, stop)? else {
         return Ok(Outcome::Interrupted);
     };
-    let Some((usual, others)) = logits_to_fit(&model, None, &samples, &device, talk, stop)? else {
-        return Ok(Outcome::Interrupted);
-    };
-
-    let truth: Vec<_> = samples.iter().map(|sample| sample.label).collect();
-    let groups = groups(&samples);
     let wanted = options.scaling.map(|wanted| match wanted {
         Wanted::Temperature => Scaling::Temperature,
         Wanted::Vector => Scaling::Vector,
     });
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let split = options.split.as_deref().unwrap_or("all");
-    let on = format!("{name}, {split}, {} faces", truth.len());
-    let learnt = model.card.learnt();
-    let fit = |logits| {
-        let heard = Heard { logits, truth: &truth, groups: &groups };
-        held_out::fit((&model.card.fingerprint, &on), heard, learnt, wanted, options.seed)
+    let on = format!("{name}, {split}, {} faces", samples.len());
+    let Some(fitted) = fit(&model, &samples, &on, (wanted, options.seed), &device, talk, stop)? else {
+        return Ok(Outcome::Interrupted);
     };
-    let mut fitted = fit(&usual)?;
-    if let Some([natural, balanced]) = &others {
-        fitted = fitted.joined(&fit(natural)?, &fit(balanced)?);
-    }
+    let truth: Vec<_> = samples.iter().map(|sample| sample.label).collect();
     fitted.calibration.save(&output, options.overwrite)?;
     #[cfg(feature = "capture")]
     if let Some(file) = &options.diagram {
@@ -117,6 +107,32 @@ pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Resu
     }
     talk.say(&format!("{}: fitted to {} faces", output.display(), truth.len()));
     print(|out| out.write_all(text(&fitted).as_bytes()))
+}
+
+/// Fits a calibration of a model to samples that it did not learn from, `on` saying what they are; `None` if the user stopped it.
+pub fn fit(
+    model: &Model,
+    samples: &[Sample],
+    on: &str,
+    (wanted, seed): (Option<Scaling>, u64),
+    device: &Device,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Option<Fitted>> {
+    let Some((usual, others)) = logits_to_fit(model, None, samples, device, talk, stop)? else {
+        return Ok(None);
+    };
+    let truth: Vec<_> = samples.iter().map(|sample| sample.label).collect();
+    let groups = groups(samples);
+    let fit = |logits| {
+        let heard = Heard { logits, truth: &truth, groups: &groups };
+        held_out::fit((&model.card.fingerprint, on), heard, model.card.learnt(), wanted, seed)
+    };
+    let mut fitted = fit(&usual)?;
+    if let Some([natural, balanced]) = &others {
+        fitted = fitted.joined(&fit(natural)?, &fit(balanced)?);
+    }
+    Ok(Some(fitted))
 }
 
 /// Where the calibration will be, if it may be written there.
@@ -132,7 +148,7 @@ fn output(options: &Options, model_name: &str) -> Result<PathBuf> {
 }
 
 /// What belongs together has one number.
-fn groups(samples: &[Sample]) -> Vec<usize> {
+pub fn groups(samples: &[Sample]) -> Vec<usize> {
     let mut numbers = BTreeMap::new();
     samples
         .iter()

@@ -1,6 +1,6 @@
 //! `lanet-live calibrate`: makes the probabilities of a model mean what they say, for everybody or for one person.
 
-mod data;
+pub mod data;
 #[cfg(feature = "capture")]
 mod neutral;
 

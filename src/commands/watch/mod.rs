@@ -42,6 +42,11 @@ use source::Source;
 
 /// Runs the main job.
 pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
+    run_in(None, options, talk, stop)
+}
+
+/// Runs the main job in a window that is open already: a program has one in its life.
+pub fn run_in(window: Option<Window>, options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let began = Instant::now();
     video::quiet();
     let profile = options.person.as_ref().map(|name| Profile::open(Path::new(profile::FOLDER), name));
@@ -57,7 +62,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     add_server(options, &source, &mut fan, (hiding.clone(), talk, stop))?;
     // Whether neutrals are to be taken.
     let neutral = Arc::new(AtomicBool::new(false));
-    let view = open_view(options, &source, &mut fan, &mut warnings, (hiding.clone(), marks))?
+    let view = open_view(options, &source, &mut fan, &mut warnings, (hiding.clone(), marks, window))?
         .map(|(view, queue)| (view.taking_neutrals(neutral.clone()), queue));
     let talk_of_progress = Talk { no_progress: talk.no_progress || live, ..talk };
     let needed = view.is_none() && fan.meters().is_empty();
@@ -208,14 +213,14 @@ fn open_view(
     source: &Source,
     fan: &mut FanOut,
     warnings: &mut Vec<Warnings>,
-    (hiding, marks): (Arc<AtomicBool>, Marks),
+    (hiding, marks, window): (Arc<AtomicBool>, Marks, Option<Window>),
 ) -> Result<Option<(View, Queue)>> {
     let alone = fan.meters().is_empty();
     // Whoever is served a page needs no window, unless they say so.
     if !has_window(options, source, alone) {
         return Ok(None);
     }
-    let window = Window::open("lanet-live")?;
+    let window = window.map_or_else(|| Window::open("lanet-live"), Ok)?;
     // A file that is only looked at is read at the pace of its view; files to be written wait for no view.
     let (pace, delivery) = match source.live {
         true => (Pace::Live, Delivery::Latest),
