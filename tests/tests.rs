@@ -24,4 +24,6 @@ mod results;
 #[cfg(feature = "capture")]
 mod serve;
 #[cfg(feature = "capture")]
+mod several;
+#[cfg(feature = "capture")]
 mod video;
