@@ -73,7 +73,7 @@ pub struct Results {
 enum To {
     Lines(Lines),
     #[cfg(feature = "parquet")]
-    Table(parquet::Table),
+    Table(Box<parquet::Table>),
 }
 
 impl Results {
@@ -103,7 +103,7 @@ impl Results {
     pub fn to(writer: Box<dyn Write + Send>, format: Format, raw: bool) -> Self {
         let to = match format {
             #[cfg(feature = "parquet")]
-            Format::Parquet => To::Table(parquet::Table::new(writer)),
+            Format::Parquet => To::Table(Box::new(parquet::Table::new(writer))),
             format => To::Lines(Lines::new(writer, format == Format::Csv)),
         };
         let extra = Extra { raw, ..Extra::default() };

@@ -90,29 +90,20 @@ pub fn run(
         agree(folder, &settings(options, &fingerprint), options.overwrite())?;
     }
 
-    let megabytes = |bytes: u64| (bytes / 1_000_000) as usize;
     let size = jobs.iter().map(|job| job.size).sum();
     let bar = Bar::new(talk, megabytes(size), &format!("MB of {} inputs", jobs.len()));
-    let bar = Arc::new(Mutex::new(bar));
-    let (mut done, mut frames, mut bytes, mut failures) = (0, 0, 0, Vec::new());
+    let mut course = Course { bar: Arc::new(Mutex::new(bar)), before: 0 };
+    let (mut done, mut frames, mut failures) = (0, 0, Vec::new());
     for job in &jobs {
-        let progress = |source: &Source| -> Progress {
-            let (bar, size, count) = (bar.clone(), job.size as f64, source.count.unwrap_or(0).max(1) as f64);
-            Box::new(move |frames| {
-                let here = (size * (frames as f64 / count).min(1.0)) as u64;
-                held(&bar).reach(megabytes(bytes + here));
-            })
-        };
-        let say = |line: &str| held(&bar).say(line);
-        match job.run(options, nets, (&progress, &say), talk, stop) {
+        match job.run(options, nets, &course, talk, stop) {
             Ok(Some(read)) => (done, frames) = (done + 1, frames + read),
             Ok(None) => break,
             Err(failure) if failure.kind() == Kind::Output => return Err(failure),
             Err(failure) => failures.push((job, failure.line())),
         }
-        bytes += job.size;
+        course.before += job.size;
     }
-    held(&bar).clear();
+    course.bar().clear();
     let seconds = began.elapsed().as_secs_f64();
     let before = if skipped > 0 { format!("; {skipped} were done before") } else { String::new() };
     let rate = frames as f64 / seconds;
@@ -128,8 +119,31 @@ pub fn run(
     Ok(if stop.asked() { Outcome::Interrupted } else { Outcome::Done })
 }
 
-fn held(bar: &Mutex<Bar>) -> MutexGuard<'_, Bar> {
-    bar.lock().unwrap_or_else(PoisonError::into_inner)
+/// How far it is.
+struct Course {
+    bar: Arc<Mutex<Bar>>,
+    /// The bytes of the inputs before this one.
+    before: u64,
+}
+
+impl Course {
+    fn bar(&self) -> MutexGuard<'_, Bar> {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Within an input of this size.
+    fn within(&self, size: u64, source: &Source) -> Progress {
+        let here = Self { bar: self.bar.clone(), before: self.before };
+        let count = source.count.unwrap_or(0).max(1) as f64;
+        Box::new(move |frames| {
+            let share = (frames as f64 / count).min(1.0);
+            here.bar().reach(megabytes(here.before + (size as f64 * share) as u64));
+        })
+    }
+}
+
+fn megabytes(bytes: u64) -> usize {
+    (bytes / 1_000_000) as usize
 }
 
 fn is_pipe(path: &Path) -> bool {
@@ -237,7 +251,7 @@ impl Job {
         &self,
         options: &Options,
         nets: &mut Nets,
-        (progress, say): (&dyn Fn(&Source) -> Progress, &dyn Fn(&str)),
+        course: &Course,
         talk: Talk,
         stop: &Stop,
     ) -> Result<Option<u64>> {
@@ -258,9 +272,12 @@ impl Job {
             no_window: Some(true),
             ..options.clone()
         };
-        let Some(mut watched) = watch(&alone, nets, progress, talk, stop)? else { return Ok(None) };
+        let Some(mut watched) = watch(&alone, nets, &|source| course.within(self.size, source), talk, stop)?
+        else {
+            return Ok(None);
+        };
         for warning in &watched.warnings {
-            say(&format!("warning: {warning}"));
+            course.bar().say(&format!("warning: {warning}"));
         }
         if let (Some(report), Some(format)) = (&watched.report, options.stats) {
             tell(&report.stats(format, None));
