@@ -2,12 +2,13 @@
 # make test   sets up, builds, and runs all checks and tests
 # make bench-live  measures the live view beside MediaPipe's Face Mesh (needs Xvfb)
 # make wheel  builds the Python package, with all libraries inside, and tests it in a fresh environment
+# make corpus-test  runs the corpus command on Ray, two nodes on this machine (after make wheel; takes minutes)
 # make bench  compares the networks' and the program's speed with ONNX Runtime, LiteRT and MediaPipe
 
 PROGRAM = target/release/lanet-live
 CLIP = target/media/WolfgangLanger_Pexels.mp4
 
-.PHONY: demo test lint bench bench-live build setup media golden wheel
+.PHONY: demo test lint bench bench-live build setup media golden wheel corpus-test
 
 demo: build media
 	@mkdir -p demo
@@ -33,6 +34,9 @@ bench-live: build media
 
 wheel: setup
 	scripts/wheel.sh
+
+corpus-test: media
+	scripts/corpus_test.sh
 
 build: setup
 	cargo build --release --locked

@@ -14,4 +14,4 @@ python3 -m venv $fresh
 $fresh/bin/pip install -q "$(ls target/wheels/*.whl)[test]"
 # Not from the folder python, whose package of that name has no library.
 cd target
-"../$fresh/bin/python" -m pytest -q ../python/tests --import-mode=importlib
+"../$fresh/bin/python" -m pytest -q ../python/tests --import-mode=importlib --ignore=../python/tests/test_ray.py

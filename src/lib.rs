@@ -34,6 +34,7 @@
 //! |---|---|
 //! | `cli` (default) | the program `lanet-live`; the library needs nothing of it |
 //! | `capture` (default) | cameras, video files and windows: `camera`, `video`, `window`, `receivers::drawing`, `receivers::view` |
+//! | `parquet` (with `cli`) | results as Parquet, tables for Arrow: `results::table` |
 //! | `opencv` (default) | videos are written, without sound, also where the program ffmpeg is not installed |
 //! | `cuda`, `cudnn` (with `cli`), `metal` | networks on a GPU |
 //!

@@ -200,10 +200,12 @@ fn circles_and_lists_of_names_are_seen() {
 fn foreign_libraries_are_named_in_their_place_only() {
     let places = [
         ("ab_glyph", &["canvas"][..]),
+        ("arrow_array", &["results"]),
         ("axum", &["receivers"]),
         ("ffmpeg_next", &["video"]),
         ("nokhwa", &["camera"]),
         ("opencv", &["camera", "video"]),
+        ("parquet", &["results"]),
         ("softbuffer", &["window"]),
         ("tokio", &["receivers"]),
         ("winit", &["window"]),

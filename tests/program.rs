@@ -397,7 +397,7 @@ fn an_interrupt_keeps_what_was_finished_and_playable() {
 }
 
 #[cfg(unix)]
-fn interrupt(child: &Child) {
+pub fn interrupt(child: &Child) {
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
 }
 

@@ -24,6 +24,8 @@ mod results;
 #[cfg(feature = "capture")]
 mod serve;
 #[cfg(feature = "capture")]
+mod several;
+#[cfg(feature = "capture")]
 mod teach;
 #[cfg(feature = "capture")]
 mod video;

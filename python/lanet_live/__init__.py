@@ -43,6 +43,8 @@ class Analyser(_Analyser):
     prior      how frequent expressions are in front of the camera: "natural" (as in the data that the model learnt
                from), "balanced", a number from "0" (balanced) to "1" (natural), or a TOML file of shares; None: as the
                model's card says
+    person     who is seen, as `lanet-live calibrate --person NAME --neutral` keeps them: NAME, in the folder "calibration",
+               or the path of their own folder. Their model and their neutral are used; the largest face is theirs
 
     One analyser may be used by several threads at once; what they read has nothing to do with each other. After a fork
     it is refused.

@@ -88,6 +88,7 @@ class Analyser:
         max_faces: int = 16,
         smoothing: float = 0.0,
         prior: str | None = None,
+        person: _Path | None = None,
     ) -> None: ...
     @property
     def fingerprint(self) -> str: ...

@@ -34,7 +34,7 @@ class Video:
         import pyarrow
 
         readings = iter(self)
-        yield pyarrow.record_batch(readings._schema(raw)).schema
+        yield pyarrow.record_batch(self._analyser._empty(raw)).schema
         while (batch := readings._batch(raw)) is not None:
             yield pyarrow.record_batch(batch)
 
@@ -54,21 +54,11 @@ class Video:
         return self.to_arrow(raw).to_pandas()
 
     def to_parquet(self, path, raw=False, overwrite=False):
-        """Writes a Parquet file, which appears under its name when it is whole; `raw` as for `to_arrow`."""
-        import pyarrow.parquet
-
+        """Writes a Parquet file, which appears under its name when it is whole; `raw` as for `to_arrow`. It is written as
+        the video is read, in little memory, and needs no other package."""
         path = os.fspath(path)
+        if not path.endswith(".parquet"):
+            raise ValueError(f"'{path}' is not the name of a Parquet file; end it in .parquet")
         if os.path.exists(path) and not overwrite:
             raise FileExistsError(f"'{path}' exists already; choose another name, or say overwrite=True")
-        folder, name = os.path.split(path)
-        part = os.path.join(folder, f".{name}.part-{os.getpid()}")
-        batches = self._batches(raw)
-        try:
-            with pyarrow.parquet.ParquetWriter(part, next(batches)) as writer:
-                for batch in batches:
-                    writer.write_batch(batch)
-            os.replace(part, path)
-        except BaseException:
-            if os.path.exists(part):
-                os.remove(part)
-            raise
+        iter(self)._write(path, raw, overwrite)

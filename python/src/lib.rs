@@ -6,13 +6,14 @@ mod readings;
 mod signals;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use lanet_live::columns::{Extra, columns};
 use lanet_live::error::{Error, Kind};
 use lanet_live::prior::Prior;
+use lanet_live::profile::{self, Profile};
 use lanet_live::{commands, video};
 use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -55,16 +56,25 @@ fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
     })
 }
 
+/// What is kept of somebody, by their name in the usual folder, or by the path of their own.
+fn profile(person: &Path) -> lanet_live::Result<Profile> {
+    let folder = person.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let name = person.file_name().unwrap_or_default().to_string_lossy();
+    Profile::open(folder.unwrap_or(Path::new(profile::FOLDER)), &name)
+}
+
 /// Finds faces and tells what they express.
 #[pyclass(frozen, module = "lanet_live._native", subclass)]
 struct Analyser {
     analyser: lanet_live::Analyser,
+    /// Whether somebody is expected.
+    person: bool,
 }
 
 #[pymethods]
 impl Analyser {
     #[new]
-    #[pyo3(signature = (model=None, device="auto", max_faces=16, smoothing=0.0, prior=None))]
+    #[pyo3(signature = (model=None, device="auto", max_faces=16, smoothing=0.0, prior=None, person=None))]
     fn new(
         py: Python<'_>,
         model: Option<PathBuf>,
@@ -72,6 +82,7 @@ impl Analyser {
         max_faces: usize,
         smoothing: f64,
         prior: Option<&str>,
+        person: Option<PathBuf>,
     ) -> PyResult<Self> {
         not_forked()?;
         let smoothing = seconds("smoothing", smoothing)?;
@@ -83,9 +94,10 @@ impl Analyser {
                 .max_faces(max_faces)
                 .smoothing(smoothing)
                 .prior(prior.map(str::parse::<Prior>).transpose()?)
+                .person(person.as_deref().map(profile).transpose()?)
                 .open()
         };
-        Ok(Self { analyser: py.detach(open).map_err(raised)? })
+        Ok(Self { analyser: py.detach(open).map_err(raised)?, person: person.is_some() })
     }
 
     #[pyo3(signature = (image, order="rgb"))]
@@ -104,7 +116,7 @@ impl Analyser {
             return Err(PyValueError::new_err(format!("fps is a number of frames a second, not {fps}")));
         }
         let pictures = picture::Pictures::new(frames.try_iter()?.unbind(), order, fps);
-        Ok(Readings::of_pictures(&self.analyser, pictures))
+        Ok(Readings::of_pictures(&self.analyser, self.person, pictures))
     }
 
     #[pyo3(signature = (path, start=0.0, end=None))]
@@ -113,7 +125,14 @@ impl Analyser {
         let start = seconds("start", start)?;
         let end = end.map(|end| seconds("end", end)).transpose()?;
         let open = || video::Reader::open(&path);
-        Ok(Readings::of_video(&self.analyser, py.detach(open).map_err(raised)?, start, end))
+        let video = py.detach(open).map_err(raised)?;
+        Ok(Readings::of_video(&self.analyser, self.person, video, start, end))
+    }
+
+    /// A table without rows, for its columns.
+    fn _empty(&self, raw: bool) -> PyResult<Batch> {
+        let extra = Extra { raw, baseline: self.person, ..Extra::default() };
+        Batch::new(&[], extra, self.analyser.fingerprint())
     }
 
     /// SHA-256 of the weights of the expression model, in hexadecimal.
@@ -138,6 +157,14 @@ fn _columns(raw: bool) -> Vec<(&'static str, &'static str, &'static str)> {
         .collect()
 }
 
+/// How many seconds a video lasts, as its index says; None where it does not say.
+#[pyfunction]
+fn _seconds(py: Python<'_>, path: PathBuf) -> PyResult<Option<f64>> {
+    let open = || video::Reader::open(&path);
+    let info = py.detach(open).map_err(raised)?.info().clone();
+    Ok(info.end.map(|end| end.as_secs_f64()))
+}
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     video::quiet();
@@ -148,5 +175,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Readings>()?;
     module.add_class::<Batch>()?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
+    module.add_function(wrap_pyfunction!(_seconds, module)?)?;
     module.add_function(wrap_pyfunction!(_columns, module)?)
 }

@@ -1,15 +1,17 @@
 //! Readings one by one, or as batches of a table, while faces are found and read on threads of their own.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use lanet_live::analyser::Analyser;
-use lanet_live::columns::Row;
+use lanet_live::columns::{Extra, Row};
 use lanet_live::error::Result;
 use lanet_live::flow::Stream;
 use lanet_live::frame::Frame;
 use lanet_live::reader;
+use lanet_live::results::Results;
 use lanet_live::video;
 use lanet_live::warning::Warnings;
 use pyo3::exceptions::{PyUserWarning, PyValueError};
@@ -33,6 +35,8 @@ const FRAMES: usize = 1000;
 #[pyclass(frozen, module = "lanet_live")]
 pub struct Readings {
     fingerprint: String,
+    /// Whether faces may be read against the person's own neutral.
+    baseline: bool,
     state: Mutex<State>,
 }
 
@@ -54,26 +58,29 @@ struct Feed {
 
 impl Readings {
     /// Of pictures that Python gives; they are asked for on the thread that asks for readings.
-    pub fn of_pictures(analyser: &Analyser, pictures: Pictures) -> Self {
+    pub fn of_pictures(analyser: &Analyser, baseline: bool, pictures: Pictures) -> Self {
         let (frames, taken) = channel();
         let feed = Some(Feed { pictures, frames });
-        Self::new(analyser, analyser.stream(taken.into_iter()), feed, Duration::ZERO, Warnings::default())
+        let readings = analyser.stream(taken.into_iter());
+        Self::new(analyser, baseline, readings, feed, Duration::ZERO, Warnings::default())
     }
 
     /// Of a part of a video.
     pub fn of_video(
         analyser: &Analyser,
+        baseline: bool,
         video: video::Reader,
         start: Duration,
         end: Option<Duration>,
     ) -> Self {
         let video = video.between(start.saturating_sub(LEAD_IN), end);
         let warnings = video.warnings();
-        Self::new(analyser, analyser.stream(video), None, start, warnings)
+        Self::new(analyser, baseline, analyser.stream(video), None, start, warnings)
     }
 
     fn new(
         analyser: &Analyser,
+        baseline: bool,
         readings: Stream<reader::Reading>,
         feed: Option<Feed>,
         begin: Duration,
@@ -83,7 +90,7 @@ impl Readings {
         let looking = signals.clone();
         let readings = readings.until(move || looking.look());
         let state = State { feed, readings, ahead: 0, begin, failed: None, signals, warnings };
-        Self { fingerprint: analyser.fingerprint().to_owned(), state: Mutex::new(state) }
+        Self { fingerprint: analyser.fingerprint().to_owned(), baseline, state: Mutex::new(state) }
     }
 
     fn next(&self, py: Python<'_>) -> PyResult<Option<reader::Reading>> {
@@ -92,6 +99,10 @@ impl Readings {
             return Err(PyValueError::new_err("these readings are being taken by another thread"));
         };
         state.next(py)
+    }
+
+    fn extra(&self, raw: bool) -> Extra {
+        Extra { raw, baseline: self.baseline, ..Extra::default() }
     }
 
     fn rows(&self, py: Python<'_>, frames: usize, raw: bool) -> PyResult<Option<Vec<Row>>> {
@@ -163,12 +174,17 @@ impl Readings {
     #[pyo3(signature = (raw=false))]
     fn _batch(&self, py: Python<'_>, raw: bool) -> PyResult<Option<Batch>> {
         let rows = self.rows(py, FRAMES, raw)?;
-        rows.map(|rows| Batch::new(&rows, raw, &self.fingerprint)).transpose()
+        rows.map(|rows| Batch::new(&rows, self.extra(raw), &self.fingerprint)).transpose()
     }
 
-    #[pyo3(signature = (raw=false))]
-    fn _schema(&self, raw: bool) -> PyResult<Batch> {
-        Batch::new(&[], raw, &self.fingerprint)
+    fn _write(&self, py: Python<'_>, path: PathBuf, raw: bool, overwrite: bool) -> PyResult<()> {
+        let results = Results::create(&path, overwrite, raw).map_err(raised)?;
+        let mut results = results.with_columns(self.baseline, false).with_model(&self.fingerprint);
+        while let Some(reading) = self.next(py)? {
+            let _ = results.write(&reading.rows(raw)).map_err(raised)?;
+        }
+        results.finish().map_err(raised)?;
+        Ok(())
     }
 
     #[pyo3(signature = (requested_schema=None))]
@@ -182,6 +198,6 @@ impl Readings {
         while let Some(batch) = self._batch(py, false)? {
             batches.push(batch);
         }
-        table::stream(py, self._schema(false)?, batches)
+        table::stream(py, Batch::new(&[], self.extra(false), &self.fingerprint)?, batches)
     }
 }

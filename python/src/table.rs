@@ -1,16 +1,13 @@
-//! Rows as Arrow's batches of columns, which other libraries take without a copy.
+//! Batches of a table as Arrow's C interface, which other libraries take without a copy.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::ffi::{FFI_ArrowSchema, to_ffi};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchIterator, StringArray,
-    StructArray,
-};
-use arrow_schema::{ArrowError, DataType, Field, Schema};
-use lanet_live::columns::{Column, Extra, Kind, Row, VERSION, Value, columns};
+use arrow_array::{Array, RecordBatch, RecordBatchIterator, StructArray};
+use arrow_schema::ArrowError;
+use lanet_live::columns::{Extra, Row};
+use lanet_live::results::table;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -21,54 +18,8 @@ pub struct Batch(RecordBatch);
 
 impl Batch {
     /// These rows; the table says which weights read them.
-    pub fn new(rows: &[Row], raw: bool, fingerprint: &str) -> PyResult<Self> {
-        let arrays = columns(Extra { raw, ..Extra::default() }).map(|column| array(column, rows)).collect();
-        RecordBatch::try_new(Arc::new(schema(raw, fingerprint)), arrays).map(Self).map_err(broken)
-    }
-}
-
-fn schema(raw: bool, fingerprint: &str) -> Schema {
-    let field = |column: &Column| {
-        let kind = match column.kind {
-            Kind::Text => DataType::Utf8,
-            Kind::Integer => DataType::Int64,
-            Kind::Real => DataType::Float64,
-            Kind::Flag => DataType::Boolean,
-        };
-        let said = [("unit", column.unit), ("about", column.about)];
-        let said = said.into_iter().filter(|(_, text)| !text.is_empty());
-        let said = said.map(|(key, text)| (key.to_owned(), text.to_owned()));
-        Field::new(column.name, kind, true).with_metadata(said.collect::<HashMap<_, _>>())
-    };
-    let fields: Vec<Field> = columns(Extra { raw, ..Extra::default() }).map(field).collect();
-    let about = [
-        ("lanet-live.version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("lanet-live.model", fingerprint.to_owned()),
-        ("lanet-live.format", VERSION.to_string()),
-    ];
-    let about: HashMap<_, _> = about.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    Schema::new_with_metadata(fields, about)
-}
-
-fn array(column: &Column, rows: &[Row]) -> ArrayRef {
-    let values = rows.iter().map(|row| column.value(row));
-    match column.kind {
-        Kind::Text => Arc::new(StringArray::from_iter(values.map(|value| match value {
-            Some(Value::Text(text)) => Some(text),
-            _ => None,
-        }))),
-        Kind::Integer => Arc::new(Int64Array::from_iter(values.map(|value| match value {
-            Some(Value::Integer(number)) => Some(number as i64),
-            _ => None,
-        }))),
-        Kind::Real => Arc::new(Float64Array::from_iter(values.map(|value| match value {
-            Some(Value::Real(number)) => Some(number),
-            _ => None,
-        }))),
-        Kind::Flag => Arc::new(BooleanArray::from_iter(values.map(|value| match value {
-            Some(Value::Flag(flag)) => Some(flag),
-            _ => None,
-        }))),
+    pub fn new(rows: &[Row], extra: Extra, fingerprint: &str) -> PyResult<Self> {
+        table::batch(rows, extra, &Arc::new(table::schema(extra, fingerprint))).map(Self).map_err(broken)
     }
 }
 

@@ -2,6 +2,7 @@
 
 import pathlib
 import subprocess
+import sys
 
 import numpy
 import pytest
@@ -14,6 +15,17 @@ def decoded(path, width, height):
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     raw = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     return numpy.frombuffer(raw, numpy.uint8).reshape(-1, height, width, 3)
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Runs the program with some words."""
+
+    def run(*words):
+        command = [sys.executable, "-m", "lanet_live", *map(str, words)]
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import csv
 import os
 import subprocess
-import sys
 
 import numpy
 import pytest
@@ -11,12 +10,7 @@ import pytest
 import lanet_live
 
 
-def program(*words):
-    command = [sys.executable, "-m", "lanet_live", *map(str, words)]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def test_a_table_is_what_the_program_writes(analyser, short, tmp_path):
+def test_a_table_is_what_the_program_writes(analyser, program, short, tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     assert program("--input", short, "--results", tmp_path / "a.csv", "--raw", "-q").returncode == 0
     with open(tmp_path / "a.csv", newline="") as file:
@@ -46,6 +40,8 @@ def test_pandas_and_parquet_have_the_same_rows(analyser, short, tmp_path):
     video.to_parquet(file, overwrite=True)
     with pytest.raises(OSError):
         video.to_parquet(tmp_path / "no" / "a.parquet")
+    with pytest.raises(ValueError, match="end it in .parquet"):
+        video.to_parquet(tmp_path / "a.csv")
     assert os.listdir(tmp_path) == ["a.parquet"]
 
 
@@ -57,7 +53,23 @@ def test_a_video_is_read_again_and_in_parts(analyser, short):
     assert part == [2, 3]
 
 
-def test_a_real_clip_agrees_with_the_program(clip, tmp_path):
+def test_a_person_is_read_against_their_own_neutral(analyser, short, tmp_path):
+    neutral = tmp_path / "anna" / "neutral.toml"
+    neutral.parent.mkdir()
+    # Somebody whose face at rest is told as angry.
+    neutral.write_text(f'fingerprint = "{analyser.fingerprint}"\nframes = 50\nlogits = [0.0, 0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0]\n')
+    person = neutral.parent
+    usual = analyser.read_video(short).to_pandas()
+    own = lanet_live.read_video(short, person=person).to_pandas()
+    assert "baseline" not in usual and own["baseline"].all()
+    assert (own["p_anger"] <= usual["p_anger"]).all() and (own["p_anger"] < usual["p_anger"]).any()
+    with pytest.raises(FileNotFoundError, match="nothing is known of 'otto'"):
+        lanet_live.Analyser(person=tmp_path / "otto")
+    with pytest.raises(ValueError, match="called"):
+        lanet_live.Analyser(person="")
+
+
+def test_a_real_clip_agrees_with_the_program(program, clip, tmp_path):
     pandas = pytest.importorskip("pandas")
     assert program("--input", clip, "--results", tmp_path / "a.csv", "-q").returncode == 0
     theirs = pandas.read_csv(tmp_path / "a.csv", float_precision="round_trip")
@@ -115,7 +127,7 @@ def test_a_model_is_evaluated_and_learnt(painted, tmp_path):
         lanet_live.evaluate(tmp_path / "data", nonsense=True)
 
 
-def test_the_program_is_in_the_package():
+def test_the_program_is_in_the_package(program):
     assert program("--version").stdout == f"lanet-live {lanet_live.__version__}\n"
     wrong = program("--nonsense")
     assert wrong.returncode == 2 and wrong.stderr.startswith("lanet-live: ") and wrong.stderr.count("\n") == 1

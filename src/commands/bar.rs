@@ -62,6 +62,11 @@ impl Bar {
         })
     }
 
+    /// Says a line above it.
+    pub fn say(&self, line: &str) {
+        self.bar.suspend(|| self.talk.say(line));
+    }
+
     /// Takes it from the screen.
     pub fn clear(&self) {
         self.bar.finish_and_clear();

@@ -56,6 +56,7 @@ const EXAMPLES: &str = "Examples:
   lanet-live --camera 0
   lanet-live --input talk.mp4 --output talk-emotions.mp4 --results talk.jsonl --timeline talk.png
   lanet-live --input photos/ --output marked/ --results photos.csv
+  lanet-live --input 'corpus/**/*.mp4' --results out/ --resume
 
 Everything is computed on this machine; no frame leaves it.";
 
@@ -219,7 +220,7 @@ fn parse(arguments: Vec<OsString>) -> Result<clap::error::Result<Cli>> {
     #[cfg(feature = "capture")]
     if let Ok(Cli { config: Some(file), watch, .. }) = &cli {
         // Whoever names an input does not want that of the configuration.
-        let left_out = if watch.has_input() { &["camera", "input"][..] } else { &[] };
+        let left_out = if watch.has_input() { &["camera", "input", "input-list"][..] } else { &[] };
         let command = Cli::command().args_override_self(true);
         let arguments = config::lay_under(&command, file, &arguments, left_out)?;
         let matches = command.try_get_matches_from(arguments);

@@ -74,7 +74,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let into = about.folder(&options.into)?;
     let watched = watch::Options {
         camera: options.camera.clone(),
-        input: options.input.clone(),
+        input: options.input.iter().cloned().collect(),
         size: options.size,
         fps: options.fps,
         start: options.start,

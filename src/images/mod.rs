@@ -4,7 +4,7 @@ mod file;
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -78,15 +78,34 @@ pub fn expand(input: &(impl AsRef<OsStr> + ?Sized)) -> Result<Input> {
         .advice("check the name"))
 }
 
-/// The pictures, or the one video, that match a pattern.
-fn matching(pattern: &str) -> Result<Input> {
+/// The inputs that a name stands for, each of them one that [`expand`] takes: all videos that match a pattern, if it
+/// matches several and no picture; else the name itself.
+pub fn each(input: &(impl AsRef<OsStr> + ?Sized)) -> Vec<OsString> {
+    let path = Path::new(input.as_ref());
+    if !path.exists()
+        && let Ok((images, videos)) = matches(&text_of(path))
+        && images.is_empty()
+        && videos.len() > 1
+    {
+        return in_order(videos).into_iter().map(PathBuf::into_os_string).collect();
+    }
+    vec![input.as_ref().to_owned()]
+}
+
+/// The pictures and the other files that match a pattern.
+fn matches(pattern: &str) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let found = glob::glob(pattern).map_err(|cause| {
         Error::usage(format!("'{pattern}' is not a pattern"))
             .because(cause)
             .advice("use *, ? and [...], in quotes")
     })?;
     let files = found.flatten().filter(|path| path.is_file());
-    let (images, mut others): (Vec<_>, Vec<_>) = files.partition(|path| has_image_name(path));
+    Ok(files.partition(|path| has_image_name(path)))
+}
+
+/// The pictures, or the one video, that match a pattern.
+fn matching(pattern: &str) -> Result<Input> {
+    let (images, mut others) = matches(pattern)?;
     match (images.len(), others.len()) {
         (0, 0) => Err(Error::new(format!("no file matches '{pattern}'"))
             .of_kind(Kind::NotFound)

@@ -61,7 +61,7 @@ pub fn run(options: &Options, name: &str, model: Option<&str>, talk: Talk, stop:
     let folder = profile::folder_of(Path::new(FOLDER), name)?;
     let watched = watch::Options {
         camera: options.camera.clone(),
-        input: options.input.clone(),
+        input: options.input.iter().cloned().collect(),
         start: options.start,
         ..watch::Options::default()
     };

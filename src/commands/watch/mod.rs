@@ -2,6 +2,7 @@
 
 pub mod options;
 mod report;
+mod several;
 pub mod source;
 mod targets;
 
@@ -17,7 +18,7 @@ use lanet_live::analyser::MOST_FACES;
 use lanet_live::camera::VirtualCamera;
 use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
-use lanet_live::flow::{Delivery, Stream};
+use lanet_live::flow::Delivery;
 use lanet_live::profile::{self, Profile};
 use lanet_live::reader::Reading;
 use lanet_live::receivers::drawing::Drawing;
@@ -37,7 +38,7 @@ use lanet_live::window::Window;
 use super::bar::Bar;
 use super::{Outcome, Stop, Talk, tell};
 pub use options::Options;
-use report::{Report, Tally};
+use report::{Progress, Report, Tally};
 use source::Source;
 
 /// Runs the main job.
@@ -47,29 +48,76 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
 
 /// Runs the main job in a window that is open already: a program has one in its life.
 pub fn run_in(window: Option<Window>, options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
-    let began = Instant::now();
     video::quiet();
-    let profile = options.person.as_ref().map(|name| Profile::open(Path::new(profile::FOLDER), name));
-    let profile = profile.transpose()?;
-    let Some(source) = source::open(options, stop)? else { return Ok(Outcome::Interrupted) };
-    let (live, begin, count) = (source.live, source.begin, source.count.map(|count| count as usize));
+    let mut nets = Nets { window, ..Nets::new(options)? };
+    if let Some(inputs) = several::inputs(options)? {
+        return several::run(options, &inputs, &mut nets, talk, stop);
+    }
+    let began = Instant::now();
+    let bar = |source: &Source| -> Progress {
+        let talk = Talk { no_progress: talk.no_progress || source.live, ..talk };
+        let bar = Bar::new(talk, source.count.map(|count| count as usize), "frames");
+        Box::new(move |frames| bar.reach(frames as usize))
+    };
+    let Some(mut watched) = watch(options, &mut nets, &bar, talk, stop)? else {
+        return Ok(Outcome::Interrupted);
+    };
+    for warning in &watched.warnings {
+        talk.say(&format!("warning: {warning}"));
+    }
+    if let Some(report) = &watched.report {
+        if !watched.live || talk.verbose {
+            report.summary(&watched.written).iter().for_each(|line| talk.say(line));
+        }
+        if let Some(format) = options.stats {
+            let first_shown = watched.first_shown.map(|first| first - began);
+            tell(&report.stats(format, first_shown));
+        }
+    }
+    // The first is the one that ends the program; the others are not to be lost.
+    if !watched.failures.is_empty() {
+        let first = watched.failures.remove(0);
+        watched.failures.iter().for_each(|failure| tell(&format!("lanet-live: {}", failure.line())));
+        return Err(first);
+    }
+    Ok(if stop.asked() { Outcome::Interrupted } else { Outcome::Done })
+}
+
+/// What became of an input.
+struct Watched {
+    live: bool,
+    warnings: Vec<Warning>,
+    failures: Vec<Error>,
+    written: Vec<PathBuf>,
+    /// None if there was not one frame.
+    report: Option<Report>,
+    first_shown: Option<Instant>,
+}
+
+/// Watches one input; `None` if the user asks to stop before it is open.
+fn watch(
+    options: &Options,
+    nets: &mut Nets,
+    progress: &dyn Fn(&Source) -> Progress,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Option<Watched>> {
+    let Some(source) = source::open(options, stop)? else { return Ok(None) };
+    let (live, begin) = (source.live, source.begin);
     let mut warnings = vec![source.warnings.clone()];
+    let (hiding, neutral) = (nets.hiding.clone(), nets.neutral.clone());
+    let analyser = nets.analyser(options, source.pictures, live)?;
     let mut fan = FanOut::new(source.delivery);
     let marks = Marks::default();
-    add_files(options, &source, &mut fan, &mut warnings, (&marks, stop))?;
-    // Whether the window hides faces now.
-    let hiding = Arc::new(AtomicBool::new(options.blur()));
+    add_files(options, &source, analyser.fingerprint(), &mut fan, &mut warnings, (&marks, stop))?;
     add_server(options, &source, &mut fan, (hiding.clone(), talk, stop))?;
-    // Whether neutrals are to be taken.
-    let neutral = Arc::new(AtomicBool::new(false));
-    let view = open_view(options, &source, &mut fan, &mut warnings, (hiding.clone(), marks, window))?
-        .map(|(view, queue)| (view.taking_neutrals(neutral.clone()), queue));
-    let talk_of_progress = Talk { no_progress: talk.no_progress || live, ..talk };
+    let view = open_view(options, &source, &mut fan, &mut warnings, (hiding, marks, nets.window.take()))?
+        .map(|(view, queue)| (view.taking_neutrals(neutral), queue));
     let needed = view.is_none() && fan.meters().is_empty();
-    let (tally, counted) = Tally::new(live, needed, Bar::new(talk_of_progress, count, "frames"));
+    let (tally, counted) = Tally::new(live, needed, progress(&source));
     fan.add("summary", Delivery::Every, tally);
 
-    let readings = readings(options, source, profile, hiding, neutral)?;
+    let readings = analyser.stream(source.frames);
     let mut meters = readings.meters();
     meters.extend(fan.meters());
     let closed = Arc::new(AtomicBool::new(false));
@@ -103,35 +151,26 @@ pub fn run_in(window: Option<Window>, options: &Options, talk: Talk, stop: &Stop
             warnings[0].add(Warning::TooSlow { receiver: receiver.name, missed: receiver.missed });
         }
     }
-    for warning in warnings.iter().flat_map(Warnings::take) {
-        talk.say(&format!("warning: {warning}"));
-    }
-    if let Ok(tally) = counted.try_recv() {
-        let first_shown = first_shown.and_then(|first| Some(*first.get()? - began));
-        let report = Report::new(tally, meters, first_shown);
-        if !live || talk.verbose {
-            report.summary(&written).iter().for_each(|line| talk.say(line));
-        }
-        if let Some(format) = options.stats {
-            tell(&report.stats(format));
-        }
-    } else if failures.is_empty() && !stop.asked() && !closed.load(Ordering::Relaxed) {
+    let report = counted.try_recv().ok().map(|tally| Report::new(tally, meters));
+    if report.is_none() && failures.is_empty() && !stop.asked() && !closed.load(Ordering::Relaxed) {
         failures
             .push(Error::new("there was not one frame to read").advice("check --input, --start and --end"));
     }
-    // The first is the one that ends the program; the others are not to be lost.
-    if !failures.is_empty() {
-        let first = failures.remove(0);
-        failures.iter().for_each(|failure| tell(&format!("lanet-live: {}", failure.line())));
-        return Err(first);
-    }
-    Ok(if stop.asked() { Outcome::Interrupted } else { Outcome::Done })
+    Ok(Some(Watched {
+        live,
+        warnings: warnings.iter().flat_map(Warnings::take).collect(),
+        failures,
+        written,
+        report,
+        first_shown: first_shown.and_then(|first| first.get().copied()),
+    }))
 }
 
 /// Adds a receiver for each file that is asked for, and refuses what cannot be written before anything is read.
 fn add_files(
     options: &Options,
     source: &Source,
+    fingerprint: &str,
     fan: &mut FanOut,
     warnings: &mut Vec<Warnings>,
     (marks, stop): (&Marks, &Stop),
@@ -145,7 +184,8 @@ fn add_files(
         // What a profile or a key of the window adds to a table is not there without them.
         let baseline = options.person.is_some() || options.auto_neutral();
         let results = Results::create(path, overwrite, options.raw.unwrap_or(false))?
-            .with_columns(baseline, has_window(options, source, false));
+            .with_columns(baseline, has_window(options, source, false))
+            .with_model(fingerprint);
         fan.add("results", Delivery::Every, Marked { results, marks: marks.clone() });
     }
     if let Some(path) = &options.output {
@@ -247,31 +287,57 @@ fn open_view(
     Ok(Some(view))
 }
 
-/// The readings of a source. All faces are found while they are hidden.
-fn readings(
-    options: &Options,
-    source: Source,
+/// The networks, loaded once for all inputs that are read in the same way, and what outlives an input besides.
+struct Nets {
     profile: Option<Profile>,
+    /// Whether the window hides faces now.
     hiding: Arc<AtomicBool>,
+    /// Whether neutrals are to be taken.
     neutral: Arc<AtomicBool>,
-) -> Result<Stream<Reading>> {
-    let device = options.device.as_deref().unwrap_or("auto").parse::<Choice>()?;
-    // Pictures are independent of each other.
-    let usual = if source.live { 0.3 } else { 0.0 };
-    let smoothing = if source.pictures { 0.0 } else { options.smoothing.unwrap_or(usual) };
-    let mut settings = Analyser::builder()
-        .model(options.model.as_deref())
-        .device(device)
-        .prior(options.prior)
-        .person(profile)
-        .taking_neutrals(neutral)
-        .estimating_neutrals(options.auto_neutral())
-        .smoothing(Duration::from_secs_f64(smoothing))
-        .stills(source.pictures)
-        .delivery(source.delivery)
-        .everywhere(hiding);
-    if let Some(most) = options.max_faces.or(options.blur().then_some(MOST_FACES)) {
-        settings = settings.max_faces(most);
+    /// Whether it is for pictures, and for live sources.
+    opened: Option<(bool, bool, Analyser)>,
+    /// A window that is open already.
+    window: Option<Window>,
+}
+
+impl Nets {
+    fn new(options: &Options) -> Result<Self> {
+        let profile = options.person.as_ref().map(|name| Profile::open(Path::new(profile::FOLDER), name));
+        Ok(Self {
+            profile: profile.transpose()?,
+            hiding: Arc::new(AtomicBool::new(options.blur())),
+            neutral: Arc::default(),
+            opened: None,
+            window: None,
+        })
     }
-    Ok(settings.open()?.stream(source.frames))
+
+    /// Who reads pictures, or live sources, or videos. All faces are found while they are hidden.
+    fn analyser(&mut self, options: &Options, pictures: bool, live: bool) -> Result<&Analyser> {
+        let opened = match self.opened.take() {
+            Some(opened) if (opened.0, opened.1) == (pictures, live) => opened,
+            _ => {
+                let device = options.device.as_deref().unwrap_or("auto").parse::<Choice>()?;
+                // Pictures are independent of each other.
+                let usual = if live { 0.3 } else { 0.0 };
+                let smoothing = if pictures { 0.0 } else { options.smoothing.unwrap_or(usual) };
+                let mut settings = Analyser::builder()
+                    .model(options.model.as_deref())
+                    .device(device)
+                    .prior(options.prior)
+                    .person(self.profile.clone())
+                    .taking_neutrals(self.neutral.clone())
+                    .estimating_neutrals(options.auto_neutral())
+                    .smoothing(Duration::from_secs_f64(smoothing))
+                    .stills(pictures)
+                    .delivery(if live { Delivery::Latest } else { Delivery::Every })
+                    .everywhere(self.hiding.clone());
+                if let Some(most) = options.max_faces.or(options.blur().then_some(MOST_FACES)) {
+                    settings = settings.max_faces(most);
+                }
+                (pictures, live, settings.open()?)
+            }
+        };
+        Ok(&self.opened.insert(opened).2)
+    }
 }

@@ -9,12 +9,13 @@ use lanet_live::camera;
 use lanet_live::overlay::Style;
 use lanet_live::prior::Prior;
 use lanet_live::receivers::serve::Address;
+use lanet_live::results::Format;
 
 /// What goes in, what comes out, and how.
 #[derive(Debug, Default, Clone, Args)]
 pub struct Options {
     /// Watch a camera: its number, its path (/dev/video0) or a part of its name
-    #[arg(long, value_name = "CAMERA", conflicts_with = "input")]
+    #[arg(long, value_name = "CAMERA", conflicts_with_all = ["input", "input_list"])]
     pub camera: Option<String>,
     /// Ask the camera for pictures of this size; it gives the nearest that it has
     #[arg(long, value_name = "WxH", value_parser = size)]
@@ -28,16 +29,28 @@ pub struct Options {
     /// Wait so long for a camera or a live stream that is gone to come back; 0 = not at all [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub reconnect: Option<f64>,
-    /// Read a video, a picture, a folder of pictures, a pattern such as 'photos/*.jpg', or an RTSP or HTTP address
-    #[arg(long, value_name = "INPUT")]
-    pub input: Option<OsString>,
+    /// Read a video, a picture, a folder of pictures, a pattern such as 'photos/*.jpg', or an RTSP or HTTP address; or
+    /// several of them, one after another
+    #[arg(long, value_name = "INPUT", num_args = 1..)]
+    pub input: Vec<OsString>,
+    /// Read the inputs that stand in a file, one a line; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub input_list: Option<PathBuf>,
     /// Write what is seen with faces and expressions drawn on it: a video, a folder for pictures, or on Linux a virtual
     /// camera (/dev/videoN) that other programs see
     #[arg(long, value_name = "PATH")]
     pub output: Option<PathBuf>,
-    /// Write the readings: a .jsonl or .csv file, or - for JSON lines on standard output
+    /// Write the readings: a .jsonl, .csv or .parquet file, - for JSON lines on standard output, or DIR/ for a file of each
+    /// input
     #[arg(long, value_name = "PATH")]
     pub results: Option<PathBuf>,
+    /// What is written into DIR/ [default: parquet]
+    #[arg(long, value_name = "FORMAT", requires = "results")]
+    pub results_format: Option<ResultsFormat>,
+    /// Skip inputs whose files an earlier run to the same folders has written
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+        conflicts_with = "overwrite")]
+    pub resume: Option<bool>,
     /// Add to the readings what is said of each frame alone, before it is smoothed
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub raw: Option<bool>,
@@ -104,6 +117,25 @@ pub struct Options {
     /// Say at the end how long each step took, on standard error: text or json
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "text", value_name = "FORMAT")]
     pub stats: Option<StatsFormat>,
+}
+
+/// What `--results-format` may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ResultsFormat {
+    Jsonl,
+    Csv,
+    #[default]
+    Parquet,
+}
+
+impl From<ResultsFormat> for Format {
+    fn from(format: ResultsFormat) -> Self {
+        match format {
+            ResultsFormat::Jsonl => Self::JsonLines,
+            ResultsFormat::Csv => Self::Csv,
+            ResultsFormat::Parquet => Self::Parquet,
+        }
+    }
 }
 
 /// How `--stats` speaks.
@@ -174,8 +206,14 @@ pub fn seconds(text: &str) -> Result<f64, String> {
 impl Options {
     /// Whether they say what to watch.
     pub fn has_input(&self) -> bool {
-        self.camera.is_some() || self.input.is_some()
+        self.camera.is_some() || !self.input.is_empty() || self.input_list.is_some()
     }
+
+    /// Whether inputs that are done are skipped.
+    pub fn resume(&self) -> bool {
+        self.resume.unwrap_or(false)
+    }
+
     /// Whether faces are to be hidden.
     pub fn blur(&self) -> bool {
         self.blur.unwrap_or(false)

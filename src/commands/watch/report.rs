@@ -16,11 +16,13 @@ use lanet_live::timeline::{Timeline, words};
 use serde_json::json;
 
 use super::options::StatsFormat;
-use crate::commands::bar::Bar;
+
+/// Is told how many frames are read.
+pub type Progress = Box<dyn FnMut(u64) + Send>;
 
 /// What is counted while the run goes on.
 pub struct Tally {
-    bar: Bar,
+    progress: Progress,
     /// Whether numbers that are missing between two frames are frames that were dropped.
     live: bool,
     /// Whether frames are read for the count alone.
@@ -40,10 +42,10 @@ pub struct Tally {
 
 impl Tally {
     /// Counts nothing yet. When the last reading has been counted, it arrives at the other end of the channel.
-    pub fn new(live: bool, needed: bool, bar: Bar) -> (Self, Receiver<Self>) {
+    pub fn new(live: bool, needed: bool, progress: Progress) -> (Self, Receiver<Self>) {
         let (counted, arrives) = bounded(1);
         let tally = Self {
-            bar,
+            progress,
             live,
             needed,
             dropped: 0,
@@ -64,7 +66,7 @@ impl Tally {
 impl receivers::Receiver for Tally {
     fn take(&mut self, reading: &Arc<Reading>) -> Result<ControlFlow<()>> {
         self.frames += 1;
-        self.bar.reach(self.frames as usize);
+        (self.progress)(self.frames);
         if self.live {
             let index = reading.frame.index;
             self.dropped += index.saturating_sub(self.expected.unwrap_or(index));
@@ -80,8 +82,9 @@ impl receivers::Receiver for Tally {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn finish(self: Box<Self>) -> Result<Option<PathBuf>> {
-        self.bar.clear();
+    fn finish(mut self: Box<Self>) -> Result<Option<PathBuf>> {
+        // With what shows it.
+        self.progress = Box::new(|_| {});
         let counted = self.counted.clone();
         // Whoever does not wait for it does not want it.
         let _ = counted.send(*self);
@@ -98,16 +101,19 @@ pub struct Report {
     tally: Tally,
     meters: Vec<Arc<Meter>>,
     seconds: f64,
-    /// From the beginning of the run to the first frame in its window.
-    first_shown: Option<Duration>,
 }
 
 impl Report {
     /// A report of what was counted and measured, as of now.
-    pub fn new(tally: Tally, mut meters: Vec<Arc<Meter>>, first_shown: Option<Duration>) -> Self {
+    pub fn new(tally: Tally, mut meters: Vec<Arc<Meter>>) -> Self {
         // Counting is no step of the work, and what was never measured needs no line.
         meters.retain(|meter| meter.name() != "summary" && (meter.name() != "age" || meter.count() > 0));
-        Self { seconds: tally.start.elapsed().as_secs_f64(), tally, meters, first_shown }
+        Self { seconds: tally.start.elapsed().as_secs_f64(), tally, meters }
+    }
+
+    /// How many frames were read.
+    pub fn frames(&self) -> u64 {
+        self.tally.frames
     }
 
     /// What was seen and what was written, in a few lines.
@@ -155,9 +161,10 @@ impl Report {
         lines
     }
 
-    /// How long each step took, what was dropped, and the memory.
-    pub fn stats(&self, format: StatsFormat) -> String {
-        let Self { tally: Tally { frames, faces, dropped, .. }, meters, seconds, first_shown } = self;
+    /// How long each step took, what was dropped, and the memory; `first_shown` is from the beginning of the run to the
+    /// first frame in its window.
+    pub fn stats(&self, format: StatsFormat, first_shown: Option<Duration>) -> String {
+        let Self { tally: Tally { frames, faces, dropped, .. }, meters, seconds } = self;
         let first_shown = first_shown.map(|first| first.as_secs_f64());
         let rate = *frames as f64 / seconds.max(1e-9);
         let memory = peak_memory();

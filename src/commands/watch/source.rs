@@ -87,7 +87,7 @@ fn open_patiently(options: &Options, stop: &Stop) -> Result<Source> {
             files: Vec::new(),
         });
     }
-    let Some(input) = &options.input else {
+    let Some(input) = options.input.first() else {
         return Err(Error::usage("there is nothing to watch").advice("give --camera 0 or --input FILE"));
     };
     let (start, end) = (options.start.unwrap_or(0.0), options.end);

@@ -1,19 +1,26 @@
-//! Readings as lines of text: JSON lines or CSV, into a file or to standard output.
+//! Readings as data: JSON lines, CSV or Parquet, into a file or to standard output.
 //!
 //! One row per face and frame, and one for a frame without a face. That one has, as JSON, only the keys `v`,
-//! `source`, `frame`, `time` and `"track":null`; as CSV, empty cells.
+//! `source`, `frame`, `time` and `"track":null`; in a table, cells without a value.
+//!
+//! Parquet files have the types of the columns, units and meanings in the metadata of their fields, and in their own
+//! `lanet-live.version`, `lanet-live.model` (the weights' fingerprint, if it is known) and `lanet-live.format`.
+
+mod lines;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(feature = "parquet")]
+pub mod table;
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::columns::{Extra, Row, Value, columns};
-use crate::error::{Context, Error, Result};
+use crate::columns::{Extra, Row};
+use crate::error::{Context, Error, Kind, Result};
 use crate::part::Part;
-
-/// So many bytes are written at once.
-const CHUNK: usize = 1 << 16;
+use lines::Lines;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,43 +30,70 @@ pub enum Format {
     JsonLines,
     /// Comma-separated values, the first line being names.
     Csv,
+    /// A table of typed columns.
+    #[cfg(feature = "parquet")]
+    Parquet,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::JsonLines,
+        Self::Csv,
+        #[cfg(feature = "parquet")]
+        Self::Parquet,
+    ];
+
+    /// How the names of such files end.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::JsonLines => "jsonl",
+            Self::Csv => "csv",
+            #[cfg(feature = "parquet")]
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// The format of a file of this name.
+    pub fn of(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_string_lossy().to_lowercase();
+        Self::ALL.iter().copied().find(|format| format.extension() == extension)
+    }
 }
 
 /// Where rows go. A file appears under its name with [`Results::finish`] and vanishes if that is not called.
 pub struct Results {
-    to: Box<dyn Write + Send>,
-    format: Format,
+    to: To,
     extra: Extra,
-    /// Flushed after every frame, because somebody reads along.
-    live: bool,
+    model: String,
     name: String,
     part: Option<Part>,
-    /// Lines that are not written yet, and where each of them ends in the file.
-    waiting: Vec<u8>,
-    ends: Vec<u64>,
-    /// How many bytes are written.
-    written: u64,
+}
+
+enum To {
+    Lines(Lines),
+    #[cfg(feature = "parquet")]
+    Table(Box<parquet::Table>),
 }
 
 impl Results {
-    /// `-` is standard output (JSON lines); else a file, its format by the extension `.jsonl` or `.csv`. `raw` adds the
-    /// probabilities before they are smoothed.
+    /// `-` is standard output (JSON lines); else a file, its format by the extension `.jsonl`, `.csv` or, with the
+    /// feature `parquet`, `.parquet`. `raw` adds the probabilities before they are smoothed.
     ///
     /// # Errors
     /// Another extension; a file that exists (unless `overwrite`) or cannot be made.
     pub fn create(target: &Path, overwrite: bool, raw: bool) -> Result<Self> {
         if target == Path::new("-") {
-            return Ok(Self { live: true, ..Self::to(Box::new(io::stdout()), Format::JsonLines, raw) });
+            let to = To::Lines(Lines::new(Box::new(io::stdout()), false).live());
+            return Ok(Self { to, ..Self::to(Box::new(io::sink()), Format::JsonLines, raw) });
         }
         let name = target.display().to_string();
-        let format = match target.extension().map(|e| e.to_string_lossy().to_lowercase()).as_deref() {
-            Some("jsonl") => Format::JsonLines,
-            Some("csv") => Format::Csv,
-            _ => {
-                return Err(Error::usage(format!("results cannot be written to '{name}'"))
-                    .advice("end the name in .jsonl or .csv, or use - for standard output"));
-            }
-        };
+        let format = Format::of(target).ok_or_else(|| {
+            let endings: Vec<_> =
+                Format::ALL.iter().map(|format| format!(".{}", format.extension())).collect();
+            Error::usage(format!("results cannot be written to '{name}'"))
+                .advice(format!("end the name in {}, or use - for standard output", endings.join(" or ")))
+        })?;
         let part = Part::create(target, overwrite)?;
         let file = File::create(part.path()).with_context(|| format!("cannot write '{name}'"))?;
         Ok(Self { name, part: Some(part), ..Self::to(Box::new(file), format, raw) })
@@ -67,45 +101,38 @@ impl Results {
 
     /// Rows into any writer; `raw` as for [`Results::create`].
     pub fn to(writer: Box<dyn Write + Send>, format: Format, raw: bool) -> Self {
-        let name = "standard output".to_owned();
-        let waiting = Vec::with_capacity(CHUNK + CHUNK / 4);
-        let (part, ends, extra) = (None, Vec::new(), Extra { raw, ..Extra::default() });
-        Self { to: writer, format, extra, live: false, name, part, waiting, ends, written: 0 }.headed()
+        let to = match format {
+            #[cfg(feature = "parquet")]
+            Format::Parquet => To::Table(Box::new(parquet::Table::new(writer))),
+            format => To::Lines(Lines::new(writer, format == Format::Csv)),
+        };
+        let extra = Extra { raw, ..Extra::default() };
+        Self { to, extra, model: String::new(), name: "standard output".to_owned(), part: None }
     }
 
     /// Gives a table columns that say whether a face is read against the person's own neutral, and what was marked; JSON
     /// says both where it is so.
     pub fn with_columns(self, baseline: bool, marks: bool) -> Self {
-        Self { extra: Extra { baseline, marks, ..self.extra }, ..self }.headed()
+        Self { extra: Extra { baseline, marks, ..self.extra }, ..self }
     }
 
-    /// With the names of its columns, if it is a table, in place of the rows that wait.
-    fn headed(mut self) -> Self {
-        self.waiting.clear();
-        if self.format == Format::Csv {
-            // Memory takes every line.
-            let _ = self.line(columns(self.extra).map(|column| column.name));
-        }
-        self
+    /// Says which weights the rows come from, by their fingerprint, where a format has room for that.
+    pub fn with_model(self, fingerprint: &str) -> Self {
+        Self { model: fingerprint.to_owned(), ..self }
     }
 
     /// Writes the rows of one frame. `Break` means that nobody reads any more (the pipe was closed),
     /// which is no failure.
     ///
     /// # Errors
-    /// A full disk, for example. What there is of the file in whole lines is kept then, and the error says where.
+    /// A full disk, for example. What there is of a file in whole lines is kept then, and the error says where.
     pub fn write(&mut self, rows: &[Row]) -> Result<ControlFlow<()>> {
-        for row in rows {
-            match self.format {
-                Format::JsonLines => {
-                    serde_json::to_writer(&mut self.waiting, row).context("cannot write results")?;
-                    self.waiting.push(b'\n');
-                }
-                Format::Csv => self.line(columns(self.extra).map(|column| cell(column.value(row))))?,
-            }
-            self.ends.push(self.written + self.waiting.len() as u64);
-        }
-        if self.live || self.waiting.len() > CHUNK { self.send() } else { Ok(ControlFlow::Continue(())) }
+        let written = match &mut self.to {
+            To::Lines(lines) => lines.write(rows, self.extra),
+            #[cfg(feature = "parquet")]
+            To::Table(table) => table.write(rows, self.extra, &self.model),
+        };
+        written.map_err(|cause| self.failed(cause))
     }
 
     /// Whether there are probabilities before they are smoothed in the rows.
@@ -118,60 +145,31 @@ impl Results {
     /// # Errors
     /// As for [`Results::write`].
     pub fn finish(mut self) -> Result<Option<PathBuf>> {
-        let _ = self.send()?;
+        let finished = match &mut self.to {
+            To::Lines(lines) => lines.finish(self.extra),
+            #[cfg(feature = "parquet")]
+            To::Table(table) => table.finish(self.extra, &self.model),
+        };
+        finished.map_err(|cause| self.failed(cause))?;
         let Some(part) = self.part.take() else { return Ok(None) };
         let target = part.target().to_owned();
         part.finish()?;
         Ok(Some(target))
     }
 
-    /// A line of comma-separated values.
-    fn line(&mut self, cells: impl Iterator<Item = impl AsRef<[u8]>>) -> Result<()> {
-        let mut line = csv::WriterBuilder::new().buffer_capacity(1 << 10).from_writer(&mut self.waiting);
-        line.write_record(cells)
-            .and_then(|()| line.flush().map_err(Into::into))
-            .context("cannot write results")
-    }
-
-    fn send(&mut self) -> Result<ControlFlow<()>> {
-        let sent = self.to.write_all(&self.waiting).and_then(|()| self.to.flush());
-        match sent {
-            Ok(()) => {
-                self.written += self.waiting.len() as u64;
-                self.waiting.clear();
-                self.ends.clear();
-                Ok(ControlFlow::Continue(()))
-            }
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
-            Err(cause) => {
-                let error = Error::new(format!("cannot write results to '{}'", self.name)).because(cause);
-                Err(match self.part.take().and_then(|part| self.keep(part)) {
-                    Some(kept) => {
-                        error.advice(format!("the lines until then are kept as '{}'", kept.display()))
-                    }
-                    None => error.advice("check that the disk is not full"),
-                })
-            }
+    fn failed(&mut self, cause: io::Error) -> Error {
+        let kept = self.part.take().and_then(|part| match &self.to {
+            To::Lines(lines) => lines.keep(part),
+            // Without its end nobody can read it.
+            #[cfg(feature = "parquet")]
+            To::Table(_) => None,
+        });
+        let what = format!("cannot write results to '{}'", self.name);
+        let error = Error::new(what).because(cause).of_kind(Kind::Output);
+        match kept {
+            Some(kept) => error.advice(format!("the lines until then are kept as '{}'", kept.display())),
+            None => error.advice("check that the disk is not full"),
         }
-    }
-
-    /// Keeps the whole lines of a file that cannot be finished, if there are any.
-    fn keep(&self, part: Part) -> Option<PathBuf> {
-        let file = File::options().write(true).open(part.path()).ok()?;
-        let length = file.metadata().ok()?.len();
-        let whole = self.ends.iter().copied().filter(|end| *end <= length).max().unwrap_or(self.written);
-        file.set_len(whole).ok()?;
-        (whole > 0).then(|| part.keep())
-    }
-}
-
-fn cell(value: Option<Value>) -> String {
-    match value {
-        None => String::new(),
-        Some(Value::Text(text)) => text.to_owned(),
-        Some(Value::Integer(number)) => number.to_string(),
-        Some(Value::Real(number)) => number.to_string(),
-        Some(Value::Flag(flag)) => flag.to_string(),
     }
 }
 
@@ -263,8 +261,8 @@ mod tests {
             }
         }
         let write = |kind| {
-            let mut results = Results::to(Box::new(Broken(kind)), Format::JsonLines, false);
-            results.live = true;
+            let to = To::Lines(Lines::new(Box::new(Broken(kind)), false).live());
+            let mut results = Results { to, ..Results::to(Box::new(io::sink()), Format::JsonLines, false) };
             results.write(&[row(false)])
         };
         assert!(write(io::ErrorKind::BrokenPipe).unwrap().is_break());
@@ -293,11 +291,12 @@ mod tests {
             }
         }
         let folder = tempfile::tempdir().unwrap();
-        for (name, room) in [("a.jsonl", 1500), ("b.csv", CHUNK * 2 + 77), ("c.jsonl", 10)] {
+        for (name, room) in [("a.jsonl", 1500), ("b.csv", lines::CHUNK * 2 + 77), ("c.jsonl", 10)] {
             let target = folder.path().join(name);
             let mut results = Results::create(&target, false, false).unwrap();
             let file = File::options().write(true).open(results.part.as_ref().unwrap().path()).unwrap();
-            results.to = Box::new(Full(file, room));
+            let To::Lines(lines) = &mut results.to else { panic!() };
+            lines.to = Box::new(Full(file, room));
             let failure = (0..2000).find_map(|_| results.write(&[row(true)]).err());
             let line = failure.or_else(|| results.finish().err()).unwrap().line();
             assert!(!target.exists() && line.starts_with("cannot write results to"), "{line}");
