@@ -84,7 +84,7 @@ impl Options {
         let camera = self.camera.clone().or_else(|| self.input.is_none().then(|| "0".to_owned()));
         watch::Options {
             camera,
-            input: self.input.clone(),
+            input: self.input.iter().cloned().collect(),
             size: self.size,
             fps: self.fps,
             device: Some(self.device.clone()),
@@ -143,7 +143,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     {
         return watch::run_in(window, &live, talk, stop);
     }
-    let (name, from) = match (&live.camera, &live.input) {
+    let (name, from) = match (&live.camera, &options.input) {
         (None, Some(input)) => ("input", input.to_string_lossy().into_owned()),
         (camera, _) => ("camera", camera.clone().unwrap_or_default()),
     };

@@ -105,13 +105,13 @@ fn watch(
     let Some(source) = source::open(options, stop)? else { return Ok(None) };
     let (live, begin) = (source.live, source.begin);
     let mut warnings = vec![source.warnings.clone()];
-    let (hiding, neutral) = (nets.hiding.clone(), nets.neutral.clone());
+    let (hiding, neutral, window) = (nets.hiding.clone(), nets.neutral.clone(), nets.window.take());
     let analyser = nets.analyser(options, source.pictures, live)?;
     let mut fan = FanOut::new(source.delivery);
     let marks = Marks::default();
     add_files(options, &source, analyser.fingerprint(), &mut fan, &mut warnings, (&marks, stop))?;
     add_server(options, &source, &mut fan, (hiding.clone(), talk, stop))?;
-    let view = open_view(options, &source, &mut fan, &mut warnings, (hiding, marks, nets.window.take()))?
+    let view = open_view(options, &source, &mut fan, &mut warnings, (hiding, marks, window))?
         .map(|(view, queue)| (view.taking_neutrals(neutral), queue));
     let needed = view.is_none() && fan.meters().is_empty();
     let (tally, counted) = Tally::new(live, needed, progress(&source));
