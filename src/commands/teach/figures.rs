@@ -82,6 +82,7 @@ mod tests {
     fn a_table_by_hand() {
         let sample = |path: &str, label| Sample {
             path: path.into(),
+            entry: 0,
             label,
             target: Distribution::certain(label),
             mesh: None,
