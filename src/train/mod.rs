@@ -34,6 +34,7 @@ pub mod state;
 pub mod step;
 pub mod judge;
 pub mod features;
+pub mod rehearsal;
 pub mod neighbours;
 pub mod audit;
 pub mod events;
