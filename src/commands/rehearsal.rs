@@ -11,8 +11,9 @@ use lanet_live::error::Result;
 use lanet_live::net::Model;
 use lanet_live::net::card::REHEARSAL;
 use lanet_live::part::Part;
+use lanet_live::train::choice::{Choice, draw};
 use lanet_live::train::lessons::Given;
-use lanet_live::train::rehearsal::{Choice, draw, save};
+use lanet_live::train::rehearsal::save;
 use lanet_live::train::{Start, course};
 
 use super::bar::Bar;
@@ -33,8 +34,8 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// How many faces; six times as many are looked at
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    faces: usize,
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
+    faces: u16,
     /// Decides which
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -60,7 +61,8 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         Some(split) => data.split(split)?,
         None => data.entries,
     };
-    let entries = draw(entries, options.faces, options.seed);
+    let count = usize::from(options.faces);
+    let entries = draw(entries, count, options.seed);
     let (mut skipped, cache) = (data.skipped, cache_folder(options.cache.as_deref(), &options.data));
     let mut bar: Option<Bar> = None;
     let mut progress = |done, all| {
@@ -82,7 +84,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         }
     }
     drop(bar);
-    let features = choice.finish(options.faces, options.seed)?;
+    let features = choice.finish(count, options.seed)?;
     save(&file, &features, &model.card.fingerprint, options.overwrite)?;
     talk.say(&format!("{}: features of {} faces", file.display(), options.faces));
     Ok(Outcome::Done)

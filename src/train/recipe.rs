@@ -168,11 +168,11 @@ impl Recipe {
     }
 
     /// A classifier that learns, from clips of a few seconds, how somebody looks, and keeps what its start can do: AdamW as in
-    /// [`Recipe::classifier`], 100 epochs in batches of 64, rehearsing with a weight of 8. LDE is off. What this was chosen from
+    /// [`Recipe::classifier`], 100 epochs in batches of 64, rehearsing with a weight of 10. LDE is off. What this was chosen from
     /// is in docs/accuracy.md.
     pub fn personal(backbone: Backbone, side: usize) -> Self {
         let usual = Self::classifier(backbone, side);
-        Self { epochs: 100, batch: 64, adapt: true, adjust: true, rehearsal: Some(8.0), ..usual }
+        Self { epochs: 100, batch: 64, adapt: true, adjust: true, rehearsal: Some(10.0), ..usual }
     }
 
     /// The same with no larger batches, and no more neighbours in them, than so few faces can fill at least twice.

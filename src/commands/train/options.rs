@@ -98,7 +98,7 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "on|off")]
     adapt: Option<Switch>,
     /// With --adapt on: how much it counts that of faces that the model in --start learnt from, and has features of beside its
-    /// weights, the same is said as before; 0: nothing is rehearsed [default: 8, if it has any]
+    /// weights, the same is said as before; 0: nothing is rehearsed [default: 10, if it has any]
     #[arg(long, value_name = "X")]
     rehearsal: Option<f64>,
     /// The side of the faces that the net sees, in pixels [default: that of the model in --start, else 112]
