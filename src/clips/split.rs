@@ -67,6 +67,8 @@ impl Dataset {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use Expression::{Anger, Happiness, Neutral};
 
