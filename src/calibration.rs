@@ -66,6 +66,13 @@ pub struct Learnt {
     pub usual: f32,
 }
 
+impl Learnt {
+    /// What is added to scores where nobody says what to expect.
+    pub fn offsets(&self) -> [f32; COUNT] {
+        Prior::Learnt(self.usual).offsets(&self.shares)
+    }
+}
+
 impl Calibration {
     /// Leaves the probabilities of a model as they are.
     pub fn none(fingerprint: &str) -> Self {

@@ -7,6 +7,16 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+/// The numbers of what belongs together, for [`share_out`]: equal names have the same, from 0 in the order of their first.
+pub fn numbered<T: Ord>(names: &[T]) -> Vec<usize> {
+    let mut numbers = BTreeMap::new();
+    let mut number = |name| {
+        let next = numbers.len();
+        *numbers.entry(name).or_insert(next)
+    };
+    names.iter().map(&mut number).collect()
+}
+
 /// The part, from 0, that each sample belongs to. `groups` says what belongs together: samples of the same number.
 /// Less than `parts` groups give as many parts as there are groups. The same seed gives the same parts.
 pub fn share_out(classes: &[usize], groups: &[usize], parts: usize, seed: u64) -> Vec<usize> {
@@ -55,6 +65,11 @@ mod tests {
         }
         assert_eq!(parts, share_out(&classes, &alone, 5, 1));
         assert_ne!(parts, share_out(&classes, &alone, 5, 2));
+    }
+
+    #[test]
+    fn equal_names_have_one_number() {
+        assert_eq!(numbered(&["b", "a", "b", "c", "a"]), [0, 1, 0, 2, 1]);
     }
 
     #[test]

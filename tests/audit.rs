@@ -26,12 +26,12 @@ fn wrong_labels_come_first_and_their_corrections_are_learnt() {
     assert!(told.starts_with("60 labels judged,") && told.contains("audit.html"), "{told}");
     let table = fs::read_to_string(folder.path("out/audit.csv")).unwrap();
     let rows: Vec<&str> = table.lines().collect();
-    assert_eq!((rows.len(), rows[0]), (61, "path,start,end,given,suggested,probability,rank"));
+    assert_eq!((rows.len(), rows[0]), (61, "path,start,end,given,suggested,probability,rank,moment"));
     // Random layers tell little: one that is right may come between.
     let first = rows[1..4].join("\n");
     assert!(first.contains("\"sadness/striped <i>, 1.png\",,,sadness,anger,"), "{first}");
     assert!(first.contains("happiness/dark.png,,,happiness,sadness,"), "{first}");
-    assert!(rows[60].ends_with(",60"));
+    assert!(rows[60].ends_with(",60,"));
     let told = fs::read_to_string(folder.path("told.csv")).unwrap();
     assert_eq!(told.lines().count(), 61);
     // The page holds three faces at most, and no name of a file is taken for a part of the page.

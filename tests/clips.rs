@@ -222,7 +222,7 @@ fn a_minute_of_clips_is_learnt_as_a_change_of_the_net_inside_and_resumed() {
     assert!(said.contains("nothing is kept back") && said.contains("four/best: epoch 8"), "{said}");
     for (arguments, expected) in [
         ("--person bea", "the data do not show 'bea'"),
-        ("--labels fer2013", "only the column 'label' can be learnt"),
+        ("--labels fer2013", "only the column 'label' counts"),
         ("--adapt on --start facemesh", "tells no expressions"),
         ("--adapt on --layers 5", "cannot be adapted"),
         ("--adapt on --freeze 3", "--freeze with a number of stages"),
@@ -243,4 +243,64 @@ fn a_minute_of_clips_is_learnt_as_a_change_of_the_net_inside_and_resumed() {
     still(&other, 0.1, &folder.path("recordings/fear/0.mp4"));
     let (success, said) = run(&folder, &format!("{train} none"));
     assert!(!success && said.contains("3 faces in all are too few"), "{said}");
+}
+
+#[test]
+fn a_clip_with_a_wrong_label_is_found_and_its_correction_is_learnt() {
+    let (folder, Some(face), Some(other)) =
+        (Scratch::new(), media("single_face.jpg"), media("15-f13-anc-ph.jpg"))
+    else {
+        return;
+    };
+    for n in 0..3 {
+        still(&face, 1.0 + 0.2 * f64::from(n), &folder.path(&format!("data/anna/happiness/{n}.mp4")));
+        still(&other, 1.0 + 0.2 * f64::from(n), &folder.path(&format!("data/anna/anger/{n}.mp4")));
+    }
+    fs::rename(folder.path("data/anna/anger/2.mp4"), folder.path("data/anna/happiness/wrong.mp4")).unwrap();
+    let said = done(&folder, "audit --data data --output out --probabilities told.csv");
+    assert!(said.contains("6 labels judged, 1 of them doubtful, the first 1 on the page"), "{said}");
+    let table = fs::read_to_string(folder.path("out/audit.csv")).unwrap();
+    let first: Vec<&str> = table.lines().nth(1).unwrap().split(',').collect();
+    assert_eq!(first[..5], ["anna/happiness/wrong.mp4", "", "", "happiness", "anger"], "{table}");
+    // The face that is shown is that of a moment of the clip.
+    assert!(first[6] == "1" && (0.0..1.4).contains(&first[7].parse::<f64>().unwrap()), "{table}");
+    let page = fs::read_to_string(folder.path("out/audit.html")).unwrap();
+    assert!(page.contains(&format!("\"moment\":\"{}\"", first[7])) && page.contains("wrong.mp4"));
+    let told = fs::read_to_string(folder.path("told.csv")).unwrap();
+    assert!(told.contains("anna/happiness/wrong.mp4@") && told.lines().count() > 30, "{told}");
+
+    fs::write(folder.path("right.csv"), "path,start,end,label\nanna/happiness/wrong.mp4,,,anger\n").unwrap();
+    let said = done(&folder, "audit --data data --output out -y --corrections right.csv");
+    assert!(said.contains("6 labels judged, 0 of them doubtful"), "{said}");
+    done(&folder, "train --data data --person anna --corrections right.csv --epochs 2 --output run");
+    let card = fs::read_to_string(folder.path("run/best/card.toml")).unwrap();
+    assert!(card.contains("1 of them corrected"), "{card}");
+
+    // Pieces by a table: they are named by their beginnings and ends, and those of a clip stay in one part.
+    let mut lines = vec!["path,label,person,start,end".to_owned()];
+    for (n, label) in [(0, "happiness"), (1, "happiness"), (2, "happiness"), (0, "anger"), (1, "anger")] {
+        let person = if n == 0 { "anna" } else { "bea" };
+        lines.push(format!("data/anna/{label}/{n}.mp4,{label},{person},,0.6"));
+        lines.push(format!("data/anna/{label}/{n}.mp4,{label},{person},0.6,"));
+    }
+    lines.push("data/anna/happiness/wrong.mp4,happiness,bea,0.5,1.2".to_owned());
+    fs::write(folder.path("labels.csv"), lines.join("\n")).unwrap();
+    let said = done(&folder, "audit --data labels.csv --output pieces");
+    assert!(said.contains("11 labels judged, 1 of them doubtful"), "{said}");
+    let table = fs::read_to_string(folder.path("pieces/audit.csv")).unwrap();
+    let expected = "data/anna/happiness/wrong.mp4,0.5,1.2,happiness,anger,";
+    assert!(table.lines().nth(1).unwrap().starts_with(expected), "{table}");
+    assert!(table.contains("data/anna/anger/0.mp4,,0.6,anger,anger,"), "{table}");
+
+    for (arguments, expected) in [
+        ("--data labels.csv --person cleo", "they know anna, bea"),
+        ("--data labels.csv --labels person", "of clips only the column 'label' counts"),
+        ("--data data --corrections gone.csv", "name 'anna/gone.mp4'"),
+        ("--data data --face 7", "can be used"),
+    ] {
+        fs::write(folder.path("gone.csv"), "path,label\nanna/gone.mp4,anger\n").unwrap();
+        let (success, said) = run(&folder, &format!("audit --output none {arguments}"));
+        assert!(!success && said.contains(expected), "{arguments}: {said}");
+        assert!(!folder.path("none/audit.csv").exists());
+    }
 }

@@ -3,6 +3,7 @@
 
 mod scratch;
 
+mod adapt;
 mod audit;
 #[cfg(feature = "capture")]
 mod clips;

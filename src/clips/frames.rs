@@ -120,6 +120,7 @@ fn sample(entry: &Entry, frame: &Frame, face: &Face) -> Result<Sample> {
     };
     Ok(Sample {
         path: entry.path.clone(),
+        entry: 0,
         label: entry.label,
         target: entry.votes.unwrap_or_else(|| Distribution::certain(entry.label)),
         mesh: Some(mesh),

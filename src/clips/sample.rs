@@ -28,6 +28,8 @@ pub struct Still {
 pub struct Sample {
     /// The file.
     pub path: PathBuf,
+    /// The place of its entry among those that were looked at.
+    pub entry: usize,
     /// The expression that it is counted as.
     pub label: Expression,
     /// What to learn: the taggers' votes where there are any, else the label.

@@ -139,12 +139,15 @@ impl Iterator for Extraction {
                 return Some(Err(error));
             }
         };
-        for (entry, (new, samples)) in entries.iter().zip(looks) {
+        for (n, (entry, (new, samples))) in entries.iter().zip(looks).enumerate() {
             if let Some((stamp, face)) = new {
                 self.cache.put(&entry.path, stamp, face);
             }
             match samples {
-                Ok(samples) => self.samples.extend(samples),
+                Ok(samples) => {
+                    let entry = self.done + n;
+                    self.samples.extend(samples.into_iter().map(|sample| Sample { entry, ..sample }));
+                }
                 Err(error) => self.unreadable.push((entry.path.clone(), error.line())),
             }
         }
@@ -156,6 +159,7 @@ impl Iterator for Extraction {
 fn of_picture(entry: &Entry, face: Option<Points>) -> Sample {
     Sample {
         path: entry.path.clone(),
+        entry: 0,
         label: entry.label,
         target: entry.votes.unwrap_or_else(|| Distribution::certain(entry.label)),
         mesh: face.as_ref().map(mesh_of),

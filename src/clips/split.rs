@@ -1,7 +1,7 @@
 //! What is learnt from and what checks it, where the data do not say: of a clip, and where there are several people of a
 //! person, all is on the same side.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -9,31 +9,40 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::labels::{Dataset, Entry};
 use crate::expression::Expression;
+use crate::folds::numbered;
 
 /// Every so many-th picture, clip or person checks what is learnt.
 const VALID_SHARE: usize = 10;
+
+/// Whether entries show several people.
+fn several_people(entries: &[Entry]) -> bool {
+    entries.iter().filter_map(|entry| entry.person.as_deref()).collect::<BTreeSet<_>>().len() > 1
+}
+
+/// Numbers of what belongs together: where there are several people all that shows one, else all of a clip, or of a file.
+pub fn together(entries: &[Entry]) -> Vec<usize> {
+    let several = several_people(entries);
+    let name = |entry: &Entry| match (&entry.person, &entry.clip) {
+        (Some(person), _) if several => format!("person {person}"),
+        (_, Some(clip)) => format!("clip {clip}"),
+        _ => format!("file {}", entry.path.display()),
+    };
+    numbered(&entries.iter().map(name).collect::<Vec<_>>())
+}
 
 impl Dataset {
     /// Every tenth person becomes `valid` and the others `train`, drawn by `seed`. Where the data know of one person at
     /// most, every tenth clip or picture of each expression does; an expression's only one is learnt from.
     pub fn share_out(&mut self, train: &str, valid: &str, seed: u64) {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let people: BTreeSet<_> = self.entries.iter().filter_map(|entry| entry.person.clone()).collect();
-        let several = people.len() > 1;
-        let group = |entry: &Entry| match (&entry.person, &entry.clip) {
-            (Some(person), _) if several => format!("person {person}"),
-            (_, Some(clip)) => format!("clip {clip}"),
-            _ => format!("file {}", entry.path.display()),
-        };
+        let (several, numbers) = (several_people(&self.entries), together(&self.entries));
         // The groups in the order of their first entries, each with what that shows.
-        let mut places: BTreeMap<String, usize> = BTreeMap::new();
         let mut groups: Vec<(Expression, Vec<&mut Entry>)> = Vec::new();
-        for entry in &mut self.entries {
-            let place = *places.entry(group(entry)).or_insert(groups.len());
-            if place == groups.len() {
+        for (entry, number) in self.entries.iter_mut().zip(numbers) {
+            if number == groups.len() {
                 groups.push((entry.label, Vec::new()));
             }
-            groups[place].1.push(entry);
+            groups[number].1.push(entry);
         }
         let (mut rest, mut layers) = (groups, Vec::new());
         if several {
@@ -58,6 +67,8 @@ impl Dataset {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use Expression::{Anger, Happiness, Neutral};
 

@@ -13,6 +13,7 @@ mod plot;
 mod prepare;
 #[cfg(feature = "capture")]
 mod record;
+mod rehearsal;
 mod reliability;
 mod train;
 #[cfg(feature = "capture")]
@@ -117,6 +118,8 @@ enum Command {
     Evaluate(Box<evaluate::Options>),
     /// Make the probabilities of a model mean what they say, or take somebody's own neutral
     Calibrate(Box<calibrate::Options>),
+    /// Keep features of faces that a model learnt from beside it, so that it forgets little when it is adapted
+    Rehearsal(rehearsal::Options),
     /// Find labels that are probably wrong, and correct them on a page in the browser
     Audit(Box<audit::Options>),
     /// Print a completion script for a shell
@@ -243,6 +246,7 @@ fn run(cli: Cli) -> Result<Outcome> {
         Some(Command::Prepare(options)) => prepare::run(&options, cli.talk, &stop),
         Some(Command::Evaluate(options)) => evaluate::run(&options, cli.talk, &stop),
         Some(Command::Calibrate(options)) => calibrate::run(&options, cli.talk, &stop),
+        Some(Command::Rehearsal(options)) => rehearsal::run(&options, cli.talk, &stop),
         Some(Command::Audit(options)) => audit::run(&options, cli.talk, &stop),
         Some(Command::Completions { shell }) => print(|out| {
             clap_complete::generate(shell, &mut Cli::command(), "lanet-live", out);

@@ -158,6 +158,9 @@ impl Input {
     }
 }
 
+/// The file beside the weights that holds what is rehearsed while their classifier is adapted.
+pub const REHEARSAL: &str = "rehearsal.safetensors";
+
 /// A card with its weights, as f32 tensors on one device.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -275,7 +278,7 @@ impl Model {
 /// # Errors
 /// Such a folder, or a file of that name.
 pub fn may_become_model(folder: &Path) -> Result<()> {
-    let parts = ["card.toml", "weights.safetensors", "calibration.toml"];
+    let parts = ["card.toml", "weights.safetensors", "calibration.toml", REHEARSAL];
     // Hidden files are what a killed program or the system left.
     let is_part = |entry: fs::DirEntry| {
         let name = entry.file_name();

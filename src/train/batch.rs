@@ -32,15 +32,18 @@ pub struct Lesson {
     pub truth: Vec<Expression>,
     /// The expression that each was meant to show, where somebody says so.
     pub meant: Vec<Option<Expression>>,
+    /// The place of each one's picture or clip among the entries that the lesson was made of.
+    pub entries: Vec<usize>,
 }
 
 impl Lesson {
-    /// Adds a face.
-    pub fn add(&mut self, face: Portrait, label: [f32; COUNT], truth: Expression) {
+    /// Adds a face of the entry at this place.
+    pub fn add(&mut self, face: Portrait, label: [f32; COUNT], truth: Expression, entry: usize) {
         self.faces.push(face);
         self.labels.push(label);
         self.truth.push(truth);
         self.meant.push(None);
+        self.entries.push(entry);
     }
 
     /// Keeps so many of the samples, drawn by `seed`, in their order.
@@ -53,6 +56,7 @@ impl Lesson {
         self.labels = chosen.iter().map(|&n| self.labels[n]).collect();
         self.truth = chosen.iter().map(|&n| self.truth[n]).collect();
         self.meant = chosen.iter().map(|&n| self.meant[n]).collect();
+        self.entries = chosen.iter().map(|&n| self.entries[n]).collect();
     }
 
     /// How many samples there are.
@@ -310,7 +314,8 @@ pub(crate) mod tests {
             label
         };
         let mut lesson = Lesson::default();
-        (0..n).for_each(|n| lesson.add(painted(n, classes, 24), label(n), Expression::ALL[n % classes]));
+        let add = |n| lesson.add(painted(n, classes, 24), label(n), Expression::ALL[n % classes], n);
+        (0..n).for_each(add);
         lesson.meant = (0..n).map(|n| (n % 5 > 0).then_some(Expression::ALL[n % classes])).collect();
         lesson
     }

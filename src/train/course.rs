@@ -102,6 +102,10 @@ impl Source {
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Option<Gathered>> {
         let mut data = Dataset::open(&self.data)?;
+        let folder = folder_of(&self.data);
+        if let Some(corrections) = &self.corrections {
+            corrections.apply(folder, &mut data)?;
+        }
         if let Some(person) = &self.person {
             data.only(person)?;
         }
@@ -115,10 +119,6 @@ impl Source {
         if shared_out {
             data.share_out(&self.train, &valid, self.seed);
             data.undecided.iter_mut().for_each(|entry| entry.split = Some(self.train.clone()));
-        }
-        let folder = folder_of(&self.data);
-        if let Some(corrections) = &self.corrections {
-            corrections.apply(folder, &mut data)?;
         }
         let part = |name: Option<&str>| name.map_or(Ok(Vec::new()), |name| data.split(name));
         let checked = match part(Some(&valid)) {
@@ -167,10 +167,8 @@ impl Source {
 
     /// Refuses what cannot be learnt from, before faces are looked for.
     fn check(&self, data: &Dataset, clips: usize) -> Result<()> {
-        let column = !["votes", "majority"].contains(&&*self.labels) || self.meant.is_some();
-        if clips > 0 && column {
-            return Err(Error::usage("of clips only the column 'label' can be learnt")
-                .advice("leave --labels and --meant out"));
+        if clips > 0 && self.meant.is_some() {
+            return Err(only_label());
         }
         let mut labels = data.entries.iter().chain(&data.undecided).map(|entry| entry.label);
         let first = labels.next();
@@ -185,6 +183,11 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// Columns name pictures and not pieces of clips.
+fn only_label() -> Error {
+    Error::usage("of clips only the column 'label' counts").advice("leave --labels and --meant out")
 }
 
 /// The faces of some parts of data whose pictures lie below `folder`, each with the labels that are given there: from
@@ -202,6 +205,13 @@ pub fn parts<const N: usize>(
     skipped: &mut Vec<Skipped>,
     progress: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Option<[Lesson; N]>> {
+    if entries
+        .iter()
+        .zip(givens)
+        .any(|(entries, given)| given.is_column() && entries.iter().any(Entry::is_clip))
+    {
+        return Err(only_label());
+    }
     let lessons = if shards(folder).is_ok_and(|shards| !shards.is_empty()) {
         let parts: Vec<(&[Entry], &Given)> = entries.iter().map(Vec::as_slice).zip(givens).collect();
         let (lessons, missing) = lessons::from_shards(folder, &parts)?;

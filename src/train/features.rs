@@ -60,6 +60,7 @@ impl Features {
         let pools =
             recipe.probe.clone().ok_or_else(|| Error::new("features are those of a frozen backbone"))?;
         let probe = Probe::new(recipe.backbone.plan(), pools, false, recipe.network(), recipe.input());
+        let probe = probe.adapting(recipe.adapt, false);
         let rng = Xoshiro256PlusPlus::seed_from_u64(recipe.seed);
         let mut nursery = Nursery { rng, dtype: DType::F32, device: device.clone() };
         let weights = probe.grow(&mut nursery, start, false)?;
@@ -158,6 +159,22 @@ impl Features {
         weights.kept.insert("head.mean".into(), Tensor::from_vec(means, width, &self.device)?);
         weights.kept.insert("head.variance".into(), variance);
         Ok(weights)
+    }
+
+    /// What the classifier that would be adapted says of some faces (B, C).
+    ///
+    /// # Errors
+    /// As [`Features::of`].
+    pub fn told(&self, faces: &[usize]) -> Result<Tensor> {
+        Ok(self.forward(&self.weights, &self.of(faces)?)?.logits)
+    }
+
+    /// Those of some faces for each tensor of the classifier, under the names of [`super::rehearsal`].
+    ///
+    /// # Errors
+    /// As [`Features::of`].
+    pub fn by_part(&self, faces: &[usize]) -> Result<BTreeMap<String, Tensor>> {
+        self.probe.by_part(&self.of(faces)?)
     }
 
     /// What the last stage says of some faces, standardised (B, F of that stage).

@@ -1,13 +1,13 @@
 //! What learns: a whole network, or a classifier on a backbone that stays as it is. A step treats both alike.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Tensor};
 
 use super::branches::{Branches, Seen};
 use super::landmarks;
 use super::nursery::Nursery;
-use super::probe::Probe;
+use super::probe::{Probe, rehearsed};
 use super::recipe::Recipe;
 use super::start::Start;
 use super::weights::{Mode, Weights};
@@ -33,7 +33,7 @@ impl Learner {
             None => Self::Branches(Branches { plan, landmarks, frozen: recipe.frozen, meant }),
             Some(pools) => {
                 let probe = Probe::new(plan, pools, meant, recipe.network(), recipe.input());
-                Self::Probe(Box::new(probe.adapting(recipe.adapt)))
+                Self::Probe(Box::new(probe.adapting(recipe.adapt, recipe.rehearsal.is_some())))
             }
         }
     }
@@ -50,7 +50,11 @@ impl Learner {
                 let folded = net.start(&mut weights, start, &nursery.device, DType::F32)?;
                 Ok((weights, folded))
             }
-            (Self::Probe(probe), Some(start)) => Ok((probe.grow(nursery, start, lde)?, true)),
+            (Self::Probe(probe), Some(start)) => {
+                let weights = probe.grow(nursery, start, lde)?;
+                let unsettled = !weights.kept.contains_key("head.mean");
+                Ok((weights, unsettled))
+            }
             (Self::Probe(_), None) => Err(Error::usage("a backbone that stays random tells nothing")
                 .advice("use --start with a model or with weights")),
         }
@@ -114,6 +118,17 @@ impl Learner {
             }
             (Self::Probe(probe), Sight::Pictures(x)) => probe.forward(weights, &probe.features(weights, x)?),
             (Self::Probe(probe), Sight::Remembered(x)) => probe.forward(weights, x),
+        }
+    }
+
+    /// What is rehearsed, under the names of [`super::rehearsal`]; empty if nothing is.
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn rehearsal(&self, weights: &Weights) -> Result<BTreeMap<String, Tensor>> {
+        match (self, rehearsed(weights)) {
+            (Self::Probe(probe), Some((features, _))) => probe.by_part(features),
+            _ => Ok(BTreeMap::new()),
         }
     }
 

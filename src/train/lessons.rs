@@ -93,6 +93,11 @@ impl Given {
         }
     }
 
+    /// Whether they are those of another column.
+    pub fn is_column(&self) -> bool {
+        matches!(self, Self::Other(_))
+    }
+
     fn of(&self, path: &Path, label: Expression, votes: Option<Distribution>) -> Option<[f32; COUNT]> {
         let one = |label: Expression| Distribution::certain(label).0;
         match self {
@@ -123,11 +128,11 @@ pub fn from_shards(folder: &Path, parts: &[(&[Entry], &Given)]) -> Result<(Vec<L
     let mut skipped = Vec::new();
     let lessons = parts.iter().map(|(entries, given)| {
         let mut lesson = Lesson::default();
-        for entry in *entries {
+        for (n, entry) in entries.iter().enumerate() {
             let name = name_below(folder, &entry.path);
             match (faces.get(&name).and_then(Option::as_ref), given.of(&entry.path, entry.label, entry.votes))
             {
-                (Some(face), Some(label)) => lesson.add(face.clone(), label, entry.label),
+                (Some(face), Some(label)) => lesson.add(face.clone(), label, entry.label, n),
                 (None, _) => skipped.push(Skipped { what: name, why: "no shard has it".into() }),
                 (_, None) => {}
             }
@@ -150,12 +155,12 @@ pub fn from_samples(folder: &Path, samples: &[Sample], given: &Given) -> Result<
             let Some(label) = label else { return Ok(None) };
             let image = sample.image()?;
             let face = portrait(&sample.name(folder), &image, sample.mesh.as_ref(), None)?;
-            Ok(Some((face, label, sample.label)))
+            Ok(Some((face, label, sample)))
         })
         .collect::<Result<Vec<_>>>()?;
     let mut lesson = Lesson::default();
-    for (face, label, truth) in faces.into_iter().flatten() {
-        lesson.add(face, label, truth);
+    for (face, label, sample) in faces.into_iter().flatten() {
+        lesson.add(face, label, sample.label, sample.entry);
     }
     Ok(lesson)
 }

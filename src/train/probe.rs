@@ -4,9 +4,10 @@
 //! Its weights hold the backbone as it came, to the bit, and the statistics `head.mean` and `head.variance` of the features
 //! (F) beside what learns: `head.weight` (C, F), `head.bias` (C), the same of `meant` if there is a second classifier, and,
 //! for LDE, `lde.f.*` and `lde.m.*`. Where what learns is a change, `head.base.weight` and `head.base.bias` are the
-//! classifier that it changes, for features as they come.
+//! classifier that it changes, for features as they come; `head.rehearsal` (N, F) are features of faces of which it shall go on
+//! to say what it said, `head.rehearsal.told` (N, C).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor};
@@ -15,6 +16,8 @@ use super::branches::{Branches, Seen};
 use super::labels;
 use super::landmarks;
 use super::nursery::Nursery;
+use super::ops;
+use super::rehearsal::PREFIX;
 use super::start::Start;
 use super::weights::Weights;
 use crate::error::{Error, Result};
@@ -27,6 +30,8 @@ use crate::net::{Card, Input, LaNet, Model};
 const LEAST_VARIANCE: f64 = 1e-4;
 const BASE_WEIGHT: &str = "head.base.weight";
 const BASE_BIAS: &str = "head.base.bias";
+const REHEARSAL: &str = "head.rehearsal";
+const TOLD: &str = "head.rehearsal.told";
 
 /// A classifier that learns, as a function of its [`Weights`].
 #[derive(Debug, Clone)]
@@ -35,6 +40,7 @@ pub struct Probe {
     pools: Vec<Pool>,
     meant: bool,
     adapt: bool,
+    rehearse: bool,
     card: Card,
     backbone: OnceLock<LaNet>,
 }
@@ -56,12 +62,13 @@ impl Probe {
             classes: Expression::ALL.to_vec(),
             results: toml::Table::new(),
         };
-        Self { plan, pools, meant, adapt: false, card, backbone: OnceLock::new() }
+        Self { plan, pools, meant, adapt: false, rehearse: false, card, backbone: OnceLock::new() }
     }
 
-    /// With `adapt` what learns is a change of the classifier of the start.
-    pub fn adapting(self, adapt: bool) -> Self {
-        Self { adapt, ..self }
+    /// With `adapt` what learns is a change of the classifier of the start, and with `rehearse` what that says of what it
+    /// rehearses is kept.
+    pub fn adapting(self, adapt: bool, rehearse: bool) -> Self {
+        Self { adapt, rehearse, ..self }
     }
 
     /// How many features there are.
@@ -98,6 +105,9 @@ impl Probe {
         }
         if self.adapt {
             self.keep_base(&mut weights, start, &nursery.device)?;
+        }
+        if self.rehearse {
+            self.keep_rehearsal(&mut weights, start, &nursery.device)?;
         }
         let bare = Branches { plan: self.plan.clone(), landmarks: 0, frozen: None, meant: false };
         let mut grown = bare.grow(nursery)?;
@@ -149,6 +159,44 @@ impl Probe {
             weights.kept.insert(name.into(), tensor.to_dtype(DType::F32)?.to_device(device)?);
         }
         Ok(())
+    }
+
+    /// Keeps what is rehearsed, and what the start says of it. Features are standardised by it: one that hardly differs in the
+    /// frames of one person would be blown up by these.
+    fn keep_rehearsal(&self, weights: &mut Weights, start: &Start, device: &Device) -> Result<()> {
+        let part = |(name, ..): (String, _, _)| start.tensors.get(&format!("{PREFIX}{name}")).cloned();
+        let parts = self.parts().map(part).collect::<Option<Vec<_>>>().ok_or_else(|| {
+            Error::usage(format!("{} has nothing to rehearse for these layers", start.name))
+                .advice("leave --layers out, or use --rehearsal 0")
+        })?;
+        let features = Tensor::cat(&parts, 1)?.to_dtype(DType::F32)?.to_device(device)?; // (N, F)
+        if features.dim(1)? != self.width() {
+            return Err(Error::new(format!("what {} rehearses does not fit its network", start.name)));
+        }
+        let mean = features.mean(0)?;
+        let variance = features.broadcast_sub(&mean)?.sqr()?.mean(0)?;
+        let (weight, bias) =
+            base(weights).ok_or_else(|| Error::new("a classifier that is new rehearses nothing"))?;
+        let logits = features.matmul(&weight.t()?)?.broadcast_add(bias)?;
+        let offsets = Tensor::new(&start.offsets(), device)?;
+        let told = ops::log_softmax(&logits.broadcast_add(&offsets)?)?.exp()?; // (N, C)
+        let kept = [("head.mean", mean), ("head.variance", variance), (REHEARSAL, features), (TOLD, told)];
+        weights.kept.extend(kept.map(|(name, tensor)| (name.to_owned(), tensor)));
+        Ok(())
+    }
+
+    /// Features (N, F) for each tensor of the classifier, under the names of [`super::rehearsal`].
+    ///
+    /// # Errors
+    /// Features of another width.
+    pub fn by_part(&self, features: &Tensor) -> Result<BTreeMap<String, Tensor>> {
+        let mut first = 0;
+        let parts = self.parts().map(|(name, channels, grid)| {
+            let part = features.narrow(1, first, channels * grid * grid)?.contiguous()?;
+            first += channels * grid * grid;
+            Ok((format!("{PREFIX}{name}"), part))
+        });
+        parts.collect()
     }
 
     /// What the backbone makes of pictures (B, 3, H, W): (B, F).
@@ -233,6 +281,11 @@ impl Probe {
 /// The classifier that is changed, if what learns is a change.
 fn base(weights: &Weights) -> Option<(&Tensor, &Tensor)> {
     Some((weights.kept.get(BASE_WEIGHT)?, weights.kept.get(BASE_BIAS)?))
+}
+
+/// Features (N, F) that are rehearsed, and what the start said of them (N, C), if any are.
+pub fn rehearsed(weights: &Weights) -> Option<(&Tensor, &Tensor)> {
+    Some((weights.kept.get(REHEARSAL)?, weights.kept.get(TOLD)?))
 }
 
 /// Mean and deviation (F) of the features, once they were measured.

@@ -65,6 +65,10 @@ pub struct Recipe {
     /// the data show what, as by `adjust`, but what the finished network expects is what its start did.
     #[serde(default)]
     pub adapt: bool,
+    /// How much it counts that such a classifier goes on to say of the faces that the start brings with it what the start says
+    /// (see [`super::rehearsal`]): the weight of its divergence from that. `None`: nothing is rehearsed.
+    #[serde(default)]
+    pub rehearsal: Option<f64>,
     /// The last stage of the backbone that does not learn; 0 is the stem.
     pub frozen: Option<usize>,
     /// The weight of the landmark loss; `None` switches the landmark branch off, and EL with it.
@@ -124,6 +128,7 @@ impl Recipe {
             noise: None,
             probe: None,
             adapt: false,
+            rehearsal: None,
             frozen: None,
             landmarks: Some(1.0),
             sigma: None,
@@ -163,9 +168,11 @@ impl Recipe {
     }
 
     /// A classifier that learns, from clips of a few seconds, how somebody looks, and keeps what its start can do: AdamW as in
-    /// [`Recipe::classifier`], a strong pull towards the start (200), batches of 64. LDE is off: see docs/accuracy.md.
+    /// [`Recipe::classifier`], 100 epochs in batches of 64, rehearsing with a weight of 10. LDE is off. What this was chosen from
+    /// is in docs/accuracy.md.
     pub fn personal(backbone: Backbone, side: usize) -> Self {
-        Self { batch: 64, adapt: true, adjust: true, decay: 200.0, ..Self::classifier(backbone, side) }
+        let usual = Self::classifier(backbone, side);
+        Self { epochs: 100, batch: 64, adapt: true, adjust: true, rehearsal: Some(10.0), ..usual }
     }
 
     /// The same with no larger batches, and no more neighbours in them, than so few faces can fill at least twice.
@@ -306,6 +313,12 @@ impl Recipe {
             return refuse(
                 "only a classifier on a frozen backbone is learnt as a change of that of the start".into(),
                 "use --adapt off, or --freeze backbone",
+            );
+        }
+        if self.rehearsal.is_some_and(|weight| !self.adapt || !weight.is_finite() || weight < 0.0) {
+            return refuse(
+                "only a classifier that is a change of that of the start rehearses what that said".into(),
+                "use --rehearsal from 0, with --adapt on",
             );
         }
         if self.frozen.is_some_and(|last| last > stages) {

@@ -35,6 +35,7 @@ use super::judge::Judgement;
 use super::learner::{Learner, Sight};
 use super::order::Order;
 use super::recipe::Recipe;
+use super::rehearsal;
 use super::remembered::Remembered;
 use super::start::Start;
 use super::state::{Best, State};
@@ -43,6 +44,7 @@ use crate::calibration::{Calibration, Learnt};
 use crate::error::{Context, Error, Result};
 use crate::expression::{COUNT, Expression};
 use crate::flow::Stream;
+use crate::net::card::REHEARSAL;
 use crate::net::{Card, LaNet, Mix, Model, Plan};
 use crate::reader::CALIBRATION;
 
@@ -304,6 +306,10 @@ impl Training {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let valid = &self.faces[Part::Valid as usize].lesson;
         self.model(&name)?.save_with(folder, DType::F16, |card, fresh| {
+            let rehearsal = self.net.rehearsal(&self.state.weights)?;
+            if !rehearsal.is_empty() {
+                rehearsal::save(&fresh.join(REHEARSAL), &rehearsal, &card.fingerprint, false)?;
+            }
             let Some((_, logits)) = &self.judged else { return Ok(()) };
             let on = format!("the {} faces that chose the epoch", valid.len());
             Calibration::fit(&card.fingerprint, &on, logits, &valid.truth, self.learnt())?

@@ -6,7 +6,9 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 
 use super::recipe::Recipe;
+use super::rehearsal;
 use crate::error::{Context, Error, Result};
+use crate::expression::COUNT;
 use crate::net::lanet::{Pool, mixed};
 use crate::net::{self, Backbone, Card, Model, Plan};
 
@@ -28,7 +30,11 @@ impl Start {
     /// What is neither, or damaged.
     pub fn open(name: &str) -> Result<Self> {
         if !Path::new(name).is_file() {
-            return Ok(Self::of_model(&net::open(name, &Device::Cpu)?));
+            let mut start = Self::of_model(&net::open(name, &Device::Cpu)?);
+            if let Some(card) = &start.card {
+                start.tensors.extend(rehearsal::beside(name, card)?);
+            }
+            return Ok(start);
         }
         let failed = || format!("the starting weights {name} cannot be used");
         let bytes = std::fs::read(name).with_context(failed)?;
@@ -67,7 +73,14 @@ impl Start {
         mixed(|name| self.tensors.get(name).cloned(), mix)(name)
     }
 
-    /// [`Recipe::personal`] for what this model has become, with a classifier that sees at least what its own sees.
+    /// What is usually added to the scores of a model; zeros for others.
+    pub fn offsets(&self) -> [f32; COUNT] {
+        let learnt = self.card.as_ref().and_then(Card::learnt);
+        learnt.map_or([0.0; COUNT], |learnt| learnt.offsets())
+    }
+
+    /// [`Recipe::personal`] for what this model has become, with a classifier that sees at least what its own sees. If the model
+    /// has nothing to rehearse, a strong pull towards it stands in for that.
     ///
     /// # Errors
     /// Bare weights, or a model that tells no expressions.
@@ -82,7 +95,9 @@ impl Start {
         let new = usual.into_iter().filter(|pool| known.iter().all(|known| known.stage != pool.stage));
         let mut pools: Vec<_> = new.chain(known.iter().copied()).collect();
         pools.sort_by_key(|pool| pool.stage);
-        Ok(Recipe { probe: Some(pools), ..recipe })
+        let rehearses = self.tensors.keys().any(|name| name.starts_with(rehearsal::PREFIX));
+        let (rehearsal, decay) = if rehearses { (recipe.rehearsal, recipe.decay) } else { (None, 200.0) };
+        Ok(Recipe { probe: Some(pools), rehearsal, decay, ..recipe })
     }
 
     /// Where the weights come from, for the card of what is learnt from them.

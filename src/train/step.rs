@@ -10,6 +10,7 @@ use super::heads;
 use super::labels;
 use super::learner::{Learner, Sight};
 use super::loss::{self, Wing};
+use super::probe::rehearsed;
 use super::recipe::Meant;
 use super::state::State;
 use super::weights::Mode;
@@ -31,6 +32,9 @@ pub struct Losses {
     pub landmarks: f64,
     /// The contrastive loss.
     pub contrast: f64,
+    /// Divergence from what the start says of what is rehearsed.
+    #[serde(default)]
+    pub rehearsed: f64,
     /// The share of samples whose most probable class is that of their given label.
     pub agreement: f64,
     /// The share of samples whose estimated label is sure enough to be a pseudo-label.
@@ -48,6 +52,7 @@ impl Losses {
         self.estimated += other.estimated * share;
         self.landmarks += other.landmarks * share;
         self.contrast += other.contrast * share;
+        self.rehearsed += other.rehearsed * share;
         self.agreement += other.agreement * share;
         self.sure += other.sure * share;
         self.sure_and_right += other.sure_and_right * share;
@@ -87,6 +92,14 @@ pub fn step(
     {
         let cross_entropy = loss::cross_entropy(&adjusted(logits, shares)?, &batch.meant(device)?)?;
         losses.push(("meant", weight, cross_entropy));
+    }
+
+    if let (Some(weight), Some((x, told))) = (recipe.rehearsal, rehearsed(weights)) {
+        let (x, told) = (Sight::Remembered(x.clone()), told.clone());
+        let logits = net.forward(weights, &x, Mode::Learn)?.logits;
+        let offsets = about.expected.map_or([0.0; COUNT], |learnt| learnt.offsets());
+        let logits = logits.broadcast_add(&Tensor::new(&offsets, device)?)?;
+        losses.push(("rehearsed", weight, loss::divergence(&told, &logits)?));
     }
 
     if let (Some(weight), Some(landmark)) = (recipe.landmarks, &seen.landmark) {
@@ -151,6 +164,7 @@ pub fn step(
         estimated: value("estimated")?,
         landmarks: value("landmarks")?,
         contrast: value("contrast")?,
+        rehearsed: value("rehearsed")?,
         agreement: same(&top, &|sample| classes[sample]),
         sure: share(pseudo.iter().filter(|&&label| (label as usize) < COUNT).count()),
         sure_and_right: same(pseudo, &|sample| truth[sample] as usize),

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use clap::Args;
 use lanet_live::clips::labels::folder_of;
+use lanet_live::clips::split::together;
 use lanet_live::clips::{Dataset, Entry, Which};
 use lanet_live::device::Choice;
-use lanet_live::error::{Context, Error, Result};
+use lanet_live::error::{Context, Result};
 use lanet_live::expression::{Distribution, Expression};
 use lanet_live::net::{self, Backbone};
 use lanet_live::part::Part;
@@ -34,9 +35,16 @@ const PAGE: &str = "audit.html";
 /// Whose labels are looked at, and how.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Labelled pictures: a folder with labels.csv, a table, a folder with a folder for each expression, or shards
+    /// Labelled pictures or clips: a folder with labels.csv, a table, a folder with a folder for each expression, recordings,
+    /// or shards
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// Only what shows this person, by the table's column 'person' or the folder of recordings
+    #[arg(long, value_name = "NAME")]
+    person: Option<String>,
+    /// Which face of clips that show several: largest, or a number from the left
+    #[arg(long, value_name = "largest|N", value_parser = parsed::<Which>)]
+    face: Option<Which>,
     /// Only this part of the data, by the table's column 'split'
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
@@ -92,6 +100,15 @@ impl Judged<'_> {
     pub fn suggested(&self) -> (Expression, f32) {
         self.estimate.top()
     }
+
+    /// Of a clip, when its face is shown, in seconds; else nothing.
+    fn moment(&self) -> &str {
+        self.face
+            .name
+            .strip_prefix(&self.piece.path)
+            .and_then(|rest| rest.strip_prefix('@'))
+            .unwrap_or_default()
+    }
 }
 
 /// Audits.
@@ -100,15 +117,11 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     check_device(&device)?;
     let start = Start::open(&options.start)?;
     let (table, page) = targets(options)?;
-    let Some((lesson, pieces)) = lesson(options, &device, talk, stop)? else {
+    let Some((lesson, entries)) = lesson(options, &device, talk, stop)? else {
         return Ok(Outcome::Interrupted);
     };
-    let mut numbers = BTreeMap::new();
-    let groups = pieces.iter().map(|piece| {
-        let next = numbers.len();
-        *numbers.entry(&piece.path).or_insert(next)
-    });
-    let groups = groups.collect();
+    let numbers = together(&entries);
+    let groups = lesson.entries.iter().map(|&entry| numbers[entry]).collect();
     let fits = start.fits();
     let backbone = options.backbone.or(fits.map(|(backbone, _)| backbone)).unwrap_or(Backbone::MobilenetV1);
     let recipe = Recipe::classifier(backbone, fits.map_or(112, |(_, side)| side));
@@ -119,14 +132,16 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         return Ok(Outcome::Interrupted);
     };
 
+    let piece = |&entry: &usize| piece(folder_of(&options.data), &entries[entry]);
+    let pieces: Vec<_> = lesson.entries.iter().map(piece).collect();
     let judged = judged(&lesson, &pieces, &findings);
     let alone = findings.iter().filter(|finding| finding.is_none()).count();
     if alone > 0 {
         talk.say(&format!("{alone} faces are not judged: nothing else shows their expression"));
     }
     if let Some(file) = &options.probabilities {
-        let told = pieces.iter().zip(&findings).filter_map(|(piece, finding)| {
-            finding.as_ref().map(|finding| (piece.path.clone(), finding.given, finding.told.0))
+        let told = lesson.faces.iter().zip(&findings).filter_map(|(face, finding)| {
+            finding.as_ref().map(|finding| (face.name.clone(), finding.given, finding.told.0))
         });
         save_faces(file, "given", told, options.overwrite)?;
     }
@@ -188,13 +203,13 @@ fn targets(options: &Options) -> Result<(Part, Part)> {
     Ok((part(TABLE)?, part(PAGE)?))
 }
 
-/// The faces, and what of the data each is; `None` if the user stopped it.
+/// The faces, and the pictures and clips that they are of; `None` if the user stopped it.
 fn lesson(
     options: &Options,
     device: &Device,
     talk: Talk,
     stop: &Stop,
-) -> Result<Option<(Lesson, Vec<Piece>)>> {
+) -> Result<Option<(Lesson, Vec<Entry>)>> {
     let mut data = Dataset::open(&options.data)?;
     let folder = folder_of(&options.data);
     let (mut given, mut skipped) = Given::named(&options.data, &options.labels)?;
@@ -204,11 +219,13 @@ fn lesson(
         corrections.apply(folder, &mut data)?;
         corrections.apply_to_column(folder, &mut given);
     }
+    if let Some(person) = &options.person {
+        data.only(person)?;
+    }
     let entries = match &options.split {
         Some(split) => data.split(split)?,
         None => data.entries,
     };
-    let of_face: BTreeMap<_, _> = entries.iter().map(|entry| of_face(folder, entry)).collect();
     let cache = cache_folder(options.cache.as_deref(), &options.data);
     let mut bar: Option<Bar> = None;
     let mut progress = |done, all| {
@@ -217,28 +234,16 @@ fn lesson(
     };
     let found = course::parts(
         folder,
-        [entries],
+        [entries.clone()],
         [&given],
-        (&cache, Which::default()),
+        (&cache, options.face.unwrap_or_default()),
         device,
         &mut skipped,
         &mut progress,
     )?;
     drop(bar);
     tell_skipped(talk, &skipped, "lines, folders or pictures");
-    let Some([lesson]) = found else { return Ok(None) };
-    let pieces = lesson.faces.iter().map(|face| {
-        let lost = || Error::new(format!("'{}' is a face of nothing that is labelled", face.name));
-        of_face.get(&face.name).cloned().ok_or_else(lost)
-    });
-    let pieces = pieces.collect::<Result<_>>()?;
-    Ok(Some((lesson, pieces)))
-}
-
-/// The name of an entry's faces, and what it is.
-fn of_face(folder: &Path, entry: &Entry) -> (String, Piece) {
-    let piece = piece(folder, entry);
-    (piece.path.clone(), piece)
+    Ok(found.map(|[lesson]| (lesson, entries)))
 }
 
 /// The labels that could be judged, the most doubtful first: of a clip, the mean of what its faces say.
@@ -265,12 +270,13 @@ pub fn judged<'a>(lesson: &'a Lesson, pieces: &'a [Piece], findings: &[Option<Fi
 fn save_table(part: Part, judged: &[Judged]) -> Result<()> {
     let failed = || format!("cannot write '{}'", part.target().display());
     let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;
-    let header = ["path", "start", "end", "given", "suggested", "probability", "rank"];
+    let header = ["path", "start", "end", "given", "suggested", "probability", "rank", "moment"];
     writer.write_record(header).with_context(failed)?;
     for (n, one) in judged.iter().enumerate() {
         let ([start, end], (suggested, probability)) = (one.piece.seconds(), one.suggested());
         let (probability, rank) = (format!("{probability:.4}"), (n + 1).to_string());
-        let row = [&one.piece.path, &start, &end, one.given.name(), suggested.name(), &probability, &rank];
+        let (given, suggested) = (one.given.name(), suggested.name());
+        let row = [&one.piece.path, &start, &end, given, suggested, &probability, &rank, one.moment()];
         writer.write_record(row).with_context(failed)?;
     }
     writer.flush().with_context(failed)?;

@@ -30,6 +30,7 @@ pub fn save(part: Part, data: &Path, judged: usize, shown: &[(usize, &Judged)]) 
                 "path": one.piece.path,
                 "start": start,
                 "end": end,
+                "moment": one.moment(),
                 "given": one.given,
                 "suggested": suggested,
                 "probability": probability,

@@ -20,6 +20,7 @@ struct Row {
     estimated: f64,
     landmarks: f64,
     contrast: f64,
+    rehearsed: f64,
     /// The share of samples that are told as they are labelled.
     agreement: f64,
     /// The share of samples with a sure pseudo-label, the share of those that is right, and the share of wrong given labels
@@ -49,6 +50,7 @@ impl Row {
             estimated: short(losses.estimated),
             landmarks: short(losses.landmarks),
             contrast: short(losses.contrast),
+            rehearsed: short(losses.rehearsed),
             agreement: short(losses.agreement),
             sure: sure.map(short),
             sure_right: sure.map(|sure| short(losses.sure_and_right / sure)),

@@ -97,6 +97,10 @@ pub struct Options {
     /// clips without --freeze]
     #[arg(long, value_enum, value_name = "on|off")]
     adapt: Option<Switch>,
+    /// With --adapt on: how much it counts that of faces that the model in --start learnt from, and has features of beside its
+    /// weights, the same is said as before; 0: nothing is rehearsed [default: 10, if it has any]
+    #[arg(long, value_name = "X")]
+    rehearsal: Option<f64>,
     /// The side of the faces that the net sees, in pixels [default: that of the model in --start, else 112]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=1024))]
     size: Option<u32>,
@@ -306,6 +310,7 @@ impl Options {
             sigma: self.sigma,
             lde: on(self.lde, usual.lde.is_some()).then_some((lde, self.lde_weight)),
             el: on(self.el, usual.el.is_some()).then_some((el, self.el_weight)),
+            rehearsal: self.rehearsal.or(usual.rehearsal).filter(|&weight| weight != 0.0),
             warm_up: self.warm_up,
             meant: self.meant.as_ref().map(|_| Meant { weight: self.meant_weight, mix: self.mix }),
             adjust: on(self.adjust, usual.adjust),
