@@ -7,13 +7,15 @@ use std::path::Path;
 use candle_core::{DType, Device};
 use lanet_live::calibration::Calibration;
 use lanet_live::clips::labels::folder_of;
-use lanet_live::clips::{Dataset, Entry, Sample};
+use lanet_live::clips::sample::name_below;
+use lanet_live::clips::{Dataset, Sample};
 use lanet_live::error::{Error, Result};
 use lanet_live::expression::{COUNT, Distribution, Expression};
 use lanet_live::net::{self, LaNet, Model};
 use lanet_live::neutral::{FEWEST, Neutral, told};
 use lanet_live::profile::{self, FOLDER};
 use lanet_live::reader::{CALIBRATION, calibration_of};
+use lanet_live::train::corrections::Piece;
 use lanet_live::train::lessons::{Given, from_samples};
 use lanet_live::train::{Course, Event, Lesson, Recipe, Start, Training, course};
 
@@ -54,8 +56,7 @@ pub fn learn(
     tell_skipped(talk, &data.skipped, "lines or folders");
     data.only(&options.person)?;
     let (which, cache) = (options.face.unwrap_or_default(), cache_folder(None, clips));
-    let entries = data.entries.clone();
-    let Some(samples) = samples(entries.clone(), which, &cache, device, talk, stop)? else {
+    let Some(samples) = samples(data.entries.clone(), which, &cache, device, talk, stop)? else {
         return Ok(None);
     };
     let with = With { options, device, talk, stop };
@@ -83,7 +84,7 @@ pub fn learn(
     }
     let folder = folder_of(clips);
     let start = Start::open(&options.model)?;
-    if with.check_labels(folder, (&entries, &samples), &start)?.is_none() {
+    if with.check_labels(folder, &samples, &start)?.is_none() {
         return Ok(None);
     }
     let (kept, learnt): (Vec<_>, Vec<_>) = samples.into_iter().partition(is_kept);
@@ -148,13 +149,10 @@ impl With<'_> {
     }
 
     /// Says which labels are probably wrong; `None` if the user stopped it.
-    fn check_labels(
-        self,
-        folder: &Path,
-        (entries, samples): (&[Entry], &[Sample]),
-        start: &Start,
-    ) -> Result<Option<()>> {
+    fn check_labels(self, folder: &Path, samples: &[Sample], start: &Start) -> Result<Option<()>> {
         let Self { options, device, talk, stop } = self;
+        let piece = |sample: &Sample| Piece { path: name_below(folder, &sample.path), between: [None; 2] };
+        let pieces: Vec<_> = samples.iter().map(piece).collect();
         let lesson = from_samples(folder, samples, &Given::Votes)?;
         let Recipe { backbone, side, .. } = start.personal()?;
         let by = (Recipe::classifier(backbone, side), start);
@@ -166,7 +164,7 @@ impl With<'_> {
                 return Ok(Some(()));
             }
         };
-        let judged = judged(&lesson, folder, entries, &findings);
+        let judged = judged(&lesson, &pieces, &findings);
         let doubtful: Vec<_> = judged.iter().filter(|one| one.suggested().0 != one.given).collect();
         for one in doubtful.iter().take(DOUBTS) {
             let ((suggested, p), given) = (one.suggested(), one.given);

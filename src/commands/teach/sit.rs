@@ -40,7 +40,7 @@ pub struct Sat {
 /// gone ends it as well, if there are clips by then.
 pub fn sit(options: &Options, device: &Device, talk: Talk, stop: &Stop) -> Result<Sat> {
     let watched = watch::Options { reconnect: Some(0.0), ..options.watched() };
-    let from = match (&watched.camera, &watched.input) {
+    let from = match (&watched.camera, &options.input) {
         (Some(camera), _) => format!("camera {camera}"),
         (None, input) => Path::new(input.as_deref().unwrap_or_default()).display().to_string(),
     };
