@@ -63,6 +63,7 @@ impl Bar {
     }
 
     /// Says a line above it.
+    #[cfg(feature = "capture")]
     pub fn say(&self, line: &str) {
         self.bar.suspend(|| self.talk.say(line));
     }

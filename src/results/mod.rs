@@ -65,7 +65,6 @@ impl Format {
 pub struct Results {
     to: To,
     extra: Extra,
-    model: String,
     name: String,
     part: Option<Part>,
 }
@@ -74,6 +73,21 @@ enum To {
     Lines(Lines),
     #[cfg(feature = "parquet")]
     Table(Box<parquet::Table>),
+}
+
+impl To {
+    #[cfg(feature = "parquet")]
+    fn with_model(mut self, fingerprint: &str) -> Self {
+        if let Self::Table(table) = &mut self {
+            fingerprint.clone_into(&mut table.model);
+        }
+        self
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn with_model(self, _: &str) -> Self {
+        self
+    }
 }
 
 impl Results {
@@ -107,7 +121,7 @@ impl Results {
             format => To::Lines(Lines::new(writer, format == Format::Csv)),
         };
         let extra = Extra { raw, ..Extra::default() };
-        Self { to, extra, model: String::new(), name: "standard output".to_owned(), part: None }
+        Self { to, extra, name: "standard output".to_owned(), part: None }
     }
 
     /// Gives a table columns that say whether a face is read against the person's own neutral, and what was marked; JSON
@@ -118,7 +132,7 @@ impl Results {
 
     /// Says which weights the rows come from, by their fingerprint, where a format has room for that.
     pub fn with_model(self, fingerprint: &str) -> Self {
-        Self { model: fingerprint.to_owned(), ..self }
+        Self { to: self.to.with_model(fingerprint), ..self }
     }
 
     /// Writes the rows of one frame. `Break` means that nobody reads any more (the pipe was closed),
@@ -130,7 +144,7 @@ impl Results {
         let written = match &mut self.to {
             To::Lines(lines) => lines.write(rows, self.extra),
             #[cfg(feature = "parquet")]
-            To::Table(table) => table.write(rows, self.extra, &self.model),
+            To::Table(table) => table.write(rows, self.extra),
         };
         written.map_err(|cause| self.failed(cause))
     }
@@ -148,7 +162,7 @@ impl Results {
         let finished = match &mut self.to {
             To::Lines(lines) => lines.finish(self.extra),
             #[cfg(feature = "parquet")]
-            To::Table(table) => table.finish(self.extra, &self.model),
+            To::Table(table) => table.finish(self.extra),
         };
         finished.map_err(|cause| self.failed(cause))?;
         let Some(part) = self.part.take() else { return Ok(None) };

@@ -24,32 +24,35 @@ pub(super) struct Table {
     to: Option<Writer>,
     begun: Option<(Arc<Schema>, ArrowWriter<Writer>)>,
     waiting: Vec<Row>,
+    /// The fingerprint of the weights, if it is known.
+    pub(super) model: String,
 }
 
 type Writer = Box<dyn Write + Send>;
 
 impl Table {
     pub(super) fn new(to: Writer) -> Self {
-        Self { to: Some(to), begun: None, waiting: Vec::new() }
+        Self { to: Some(to), begun: None, waiting: Vec::new(), model: String::new() }
     }
 
-    pub(super) fn write(&mut self, rows: &[Row], extra: Extra, model: &str) -> io::Result<ControlFlow<()>> {
+    pub(super) fn write(&mut self, rows: &[Row], extra: Extra) -> io::Result<ControlFlow<()>> {
         self.waiting.extend_from_slice(rows);
         if self.waiting.len() >= BATCH {
-            self.send(extra, model)?;
+            self.send(extra)?;
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    pub(super) fn finish(&mut self, extra: Extra, model: &str) -> io::Result<()> {
-        self.send(extra, model)?.finish()?;
+    pub(super) fn finish(&mut self, extra: Extra) -> io::Result<()> {
+        self.send(extra)?.finish()?;
         Ok(())
     }
 
-    fn send(&mut self, extra: Extra, model: &str) -> io::Result<&mut ArrowWriter<Writer>> {
+    fn send(&mut self, extra: Extra) -> io::Result<&mut ArrowWriter<Writer>> {
         if let Some(to) = self.to.take() {
-            let schema = Arc::new(table::schema(extra, model));
-            self.begun = Some((schema.clone(), ArrowWriter::try_new(to, schema, Some(properties(model)))?));
+            let schema = Arc::new(table::schema(extra, &self.model));
+            self.begun =
+                Some((schema.clone(), ArrowWriter::try_new(to, schema, Some(properties(&self.model)))?));
         }
         let (schema, writer) = self.begun.as_mut().ok_or(io::ErrorKind::Other)?;
         writer.write(&table::batch(&self.waiting, extra, schema).map_err(io::Error::other)?)?;
