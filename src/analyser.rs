@@ -11,7 +11,8 @@ use crate::flow::{self, Delivery, Stream};
 use crate::frame::{Frame, Image};
 use crate::prior::Prior;
 use crate::profile::Profile;
-use crate::reader::{Classifier, ReadFace, Reading};
+use crate::reader::Classifier;
+use crate::reading::{ReadFace, Reading};
 
 /// As many faces as can be asked for.
 pub const MOST_FACES: usize = 256;

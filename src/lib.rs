@@ -78,6 +78,7 @@ pub mod net;
 pub mod face;
 pub mod people;
 pub mod profile;
+pub mod reading;
 pub mod reader;
 pub mod analyser;
 pub mod overlay;

@@ -10,7 +10,7 @@ use crate::frame::Image;
 use crate::geometry::{Point, Rect};
 use crate::overlay::colour;
 use crate::people::People;
-use crate::reader::Reading;
+use crate::reading::Reading;
 
 /// More bins than this and each doubles its length.
 const MOST_BINS: usize = 960;
@@ -289,7 +289,7 @@ mod tests {
     use crate::face::{Face, Mesh};
     use crate::frame::Frame;
     use crate::geometry::Pose;
-    use crate::reader::{Baseline, ReadFace};
+    use crate::reading::{Baseline, ReadFace};
 
     fn sure(expression: Expression) -> Distribution {
         let mut p = [0.02; COUNT];

@@ -14,7 +14,7 @@ use lanet_live::Analyser;
 use lanet_live::expression::{COUNT, Distribution};
 use lanet_live::frame::{Frame, Image};
 use lanet_live::images;
-use lanet_live::reader::Reading;
+use lanet_live::reading::Reading;
 use lanet_live::receivers::Receiver;
 use lanet_live::receivers::serve::{Address, Server, Settings};
 use serde_json::Value;

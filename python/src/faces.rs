@@ -6,7 +6,7 @@ use std::time::Duration;
 use lanet_live::columns::{FaceRow, Row};
 use lanet_live::expression::{Distribution, Expression};
 use lanet_live::face::Mesh;
-use lanet_live::reader::{self, ReadFace};
+use lanet_live::reading::{self, ReadFace};
 use numpy::{PyArray2, PyArrayMethods};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -138,7 +138,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub fn new(py: Python<'_>, reading: &reader::Reading) -> PyResult<Self> {
+    pub fn new(py: Python<'_>, reading: &reading::Reading) -> PyResult<Self> {
         let frame = &reading.frame;
         let face = |face| Py::new(py, Face::new(&frame.source, frame.index, frame.time, face));
         let faces = reading.faces.iter().map(face).collect::<PyResult<_>>()?;

@@ -43,7 +43,7 @@ pub struct Readings {
 struct State {
     // Dropped first, so that the stream's threads end.
     feed: Option<Feed>,
-    readings: Stream<reader::Reading>,
+    readings: Stream<reading::Reading>,
     ahead: usize,
     begin: Duration,
     failed: Option<PyErr>,
@@ -81,7 +81,7 @@ impl Readings {
     fn new(
         analyser: &Analyser,
         baseline: bool,
-        readings: Stream<reader::Reading>,
+        readings: Stream<reading::Reading>,
         feed: Option<Feed>,
         begin: Duration,
         warnings: Warnings,
@@ -93,7 +93,7 @@ impl Readings {
         Self { fingerprint: analyser.fingerprint().to_owned(), baseline, state: Mutex::new(state) }
     }
 
-    fn next(&self, py: Python<'_>) -> PyResult<Option<reader::Reading>> {
+    fn next(&self, py: Python<'_>) -> PyResult<Option<reading::Reading>> {
         // Whoever waits here would hold Python's lock meanwhile.
         let Ok(mut state) = self.state.try_lock() else {
             return Err(PyValueError::new_err("these readings are being taken by another thread"));
@@ -118,7 +118,7 @@ impl Readings {
 }
 
 impl State {
-    fn next(&mut self, py: Python<'_>) -> PyResult<Option<reader::Reading>> {
+    fn next(&mut self, py: Python<'_>) -> PyResult<Option<reading::Reading>> {
         loop {
             self.fill(py);
             let readings = &mut self.readings;

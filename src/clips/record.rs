@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use super::store::{About, free_name, text_of};
 use crate::error::{Context, Result};
 use crate::frame::Frame;
-use crate::reader::Reading;
+use crate::reading::Reading;
 use crate::receivers::Receiver;
 use crate::video::{Encoder, Settings, Writer};
 use crate::warning::Warnings;

@@ -18,7 +18,8 @@ use lanet_live::metrics::{BINS, Bin, Confusion, calibration_error, reliability};
 use lanet_live::net::{self, LaNet, Mix, Model};
 use lanet_live::part::{self, Part};
 use lanet_live::prior::Prior;
-use lanet_live::reader::{UNSURE_CONFIDENCE, calibration_of};
+use lanet_live::reader::calibration_of;
+use lanet_live::reading::UNSURE_CONFIDENCE;
 use serde_json::json;
 
 use super::bar::Bar;

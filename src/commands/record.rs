@@ -14,7 +14,7 @@ use lanet_live::expression::Expression;
 use lanet_live::flow::{Delivery, source};
 use lanet_live::frame::Frame;
 use lanet_live::overlay::{Hud, Mark, Overlay, Style};
-use lanet_live::reader::Reading;
+use lanet_live::reading::Reading;
 use lanet_live::receivers::{FanOut, Next, Queue};
 use lanet_live::video;
 use lanet_live::window::{Key, Window};

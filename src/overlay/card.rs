@@ -8,7 +8,7 @@ use super::palette::{INK, PAPER, UNSURE, colour, letters_on};
 use crate::canvas::{Canvas, Colour};
 use crate::expression::{COUNT, Distribution, Expression};
 use crate::geometry::{Point, Rect};
-use crate::reader::ReadFace;
+use crate::reading::ReadFace;
 
 /// Smaller capitals, in pixels, cannot be read.
 pub const SMALLEST_LETTER: f32 = 8.0;

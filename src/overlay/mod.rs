@@ -18,7 +18,7 @@ use crate::canvas::Canvas;
 use crate::frame::Image;
 use crate::geometry::{Point, Pose, Rect};
 use crate::people::People;
-use crate::reader::Reading;
+use crate::reading::Reading;
 use card::{Card, Label, SMALLEST_LETTER, tint};
 use history::History;
 use layout::{Choice, Wish, arrange};
@@ -178,7 +178,7 @@ mod tests {
     use crate::face::{Face, Mesh};
     use crate::frame::Frame;
     use crate::geometry::Pose;
-    use crate::reader::{Baseline, ReadFace};
+    use crate::reading::{Baseline, ReadFace};
 
     fn reading(faces: usize) -> Reading {
         let bounds = Rect::new(40.0, 60.0, 60.0, 80.0);

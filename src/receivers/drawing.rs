@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 use crate::images;
 use crate::overlay::{Hud, Overlay, Style};
 use crate::part::Part;
-use crate::reader::Reading;
+use crate::reading::Reading;
 use crate::video::{Settings, Writer};
 use crate::warning::Warnings;
 

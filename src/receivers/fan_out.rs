@@ -12,7 +12,7 @@ use crossbeam::channel::{self, RecvTimeoutError, Sender, TrySendError, bounded};
 use super::Receiver;
 use crate::error::{Context, Result};
 use crate::flow::{Delivery, Meter, broken, send_newest};
-use crate::reader::Reading;
+use crate::reading::Reading;
 
 /// How many readings of a camera may wait for a receiver that wants every one: half a second at 30 frames/s.
 const PATIENCE: usize = 16;

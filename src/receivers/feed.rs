@@ -9,7 +9,7 @@ use super::pace::Brake;
 use crate::camera::VirtualCamera;
 use crate::error::Result;
 use crate::overlay::{Hud, Overlay, Style};
-use crate::reader::Reading;
+use crate::reading::Reading;
 
 /// Draws readings into a virtual camera.
 pub struct Feed {

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::reader::Reading;
+use crate::reading::Reading;
 
 /// Takes readings, one after another, on a thread of its own.
 pub trait Receiver {

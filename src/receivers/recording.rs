@@ -9,7 +9,7 @@ use super::Receiver;
 use super::results::Marks;
 use crate::error::Result;
 use crate::overlay::{Hud, Overlay, Style};
-use crate::reader::Reading;
+use crate::reading::Reading;
 use crate::results::Results;
 use crate::video::{Encoder, Settings, Writer};
 use crate::warning::{Warning, Warnings};

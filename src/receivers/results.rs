@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Receiver;
 use crate::columns::Row;
 use crate::error::Result;
-use crate::reader::Reading;
+use crate::reading::Reading;
 use crate::results::Results;
 
 impl Receiver for Results {

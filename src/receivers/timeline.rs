@@ -8,7 +8,7 @@ use super::Receiver;
 use crate::error::Result;
 use crate::images;
 use crate::part::Part;
-use crate::reader::Reading;
+use crate::reading::Reading;
 use crate::timeline::Timeline;
 
 /// Draws a timeline when the last reading has come.

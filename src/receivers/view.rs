@@ -15,7 +15,7 @@ use crate::expression::Expression;
 use crate::flow::Meter;
 use crate::images;
 use crate::overlay::{Hud, Mark, Overlay, Style};
-use crate::reader::Reading;
+use crate::reading::Reading;
 use crate::signal::Signal;
 use crate::warning::{Warning, Warnings};
 use crate::window::{HELP, Key, Window};

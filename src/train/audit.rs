@@ -13,9 +13,9 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::batch::Lesson;
 use super::features::Features;
 use super::landmarks::{self, Landmarks};
+use super::lesson::Lesson;
 use super::loss;
 use super::neighbours::Space;
 use super::optim::Optimiser;
@@ -368,7 +368,7 @@ fn landmarks_of(lesson: &Lesson) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::tests::lesson;
+    use super::super::lesson::tests::lesson;
     use super::*;
     use crate::geometry::Point;
 

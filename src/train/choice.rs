@@ -7,8 +7,8 @@ use rand::SeedableRng;
 use rand::seq::{SliceRandom, index};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::batch::Lesson;
 use super::features::Features;
+use super::lesson::Lesson;
 use super::recipe::Recipe;
 use super::start::Start;
 use crate::clips::Entry;

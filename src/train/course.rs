@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
-use super::batch::Lesson;
 use super::corrections::Corrections;
+use super::lesson::Lesson;
 use super::lessons::{self, Given};
 use super::shards::shards;
 use crate::clips::labels::{CACHE, folder_of};

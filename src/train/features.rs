@@ -10,8 +10,9 @@ use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use sha2::{Digest, Sha256};
 
-use super::batch::{Lesson, Look};
+use super::batch::Look;
 use super::branches::Seen;
+use super::lesson::Lesson;
 use super::nursery::Nursery;
 use super::pictures::Augmentation;
 use super::probe::Probe;

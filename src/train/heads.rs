@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::batch::Lesson;
+use super::lesson::Lesson;
 use crate::error::{Error, Result};
 use crate::expression::{COUNT, Expression};
 use crate::prior::Shares;
@@ -106,7 +106,7 @@ fn centre(rows: &mut [Vec<f32>], counts: impl Fn(usize) -> bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::tests::lesson;
+    use super::super::lesson::tests::lesson;
     use super::super::ops::tests::noise;
     use super::*;
     use crate::net::Plan;

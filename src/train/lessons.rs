@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::batch::Lesson;
+use super::lesson::Lesson;
 use super::portrait::Portrait;
 use super::prepare::portrait;
 use super::shards;

@@ -7,7 +7,7 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::landmarks::Landmarks;
-use super::pictures::Plane;
+use super::plane::Plane;
 use crate::error::{Context, Result};
 use crate::face::align;
 use crate::frame::Image;

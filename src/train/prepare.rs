@@ -6,7 +6,7 @@ use candle_core::Device;
 use rayon::prelude::*;
 
 use super::landmarks;
-use super::pictures::Plane;
+use super::plane::Plane;
 use super::portrait::{Portrait, compress};
 use super::shards::Writer;
 use crate::clips::sample::picture;

@@ -3,10 +3,10 @@
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use super::batch::Lesson;
 use super::contrast::Contrast;
 use super::labels::Estimation;
 use super::landmarks::Spots;
+use super::lesson::Lesson;
 use super::noise::Noise;
 use super::optim::{Method, Schedule};
 use super::order::Order;

@@ -9,7 +9,8 @@ use half::f16;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::batch::{Batch, Lesson, Look};
+use super::batch::{Batch, Look};
+use super::lesson::Lesson;
 use super::pictures::Augmentation;
 use crate::error::{Error, Result};
 

@@ -28,11 +28,12 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 
-use super::batch::{Batch, Lesson};
+use super::batch::Batch;
 use super::course::Course;
 use super::events::Epoch;
 use super::judge::Judgement;
 use super::learner::{Learner, Sight};
+use super::lesson::Lesson;
 use super::order::Order;
 use super::recipe::Recipe;
 use super::rehearsal;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use super::super::batch::tests::lesson;
 use super::super::branches::Branches;
 use super::super::contrast::Contrast;
 use super::super::events::Event;
 use super::super::labels::Estimation;
+use super::super::lesson::tests::lesson;
 use super::super::noise::Noise;
 use super::super::nursery::tests::nursery;
 use super::super::optim::Method;

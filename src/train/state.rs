@@ -8,12 +8,12 @@ use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
-use super::batch::Lesson;
 use super::checkpoint::Checkpoint;
 use super::contrast::Queues;
 use super::heads::Priors;
 use super::labels::Bank;
 use super::learner::Learner;
+use super::lesson::Lesson;
 use super::nursery::Nursery;
 use super::optim::Optimiser;
 use super::recipe::Recipe;

@@ -13,7 +13,8 @@ use lanet_live::face::{self, FaceFinder, Which};
 use lanet_live::flow;
 use lanet_live::neutral::{self, FEWEST, Neutral, Sitting};
 use lanet_live::profile::{self, FOLDER};
-use lanet_live::reader::{Classifier, ReadFace, is_plain};
+use lanet_live::reader::Classifier;
+use lanet_live::reading::{ReadFace, is_plain};
 use lanet_live::video;
 
 use crate::commands::bar::Bar;

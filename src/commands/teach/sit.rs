@@ -13,7 +13,7 @@ use lanet_live::face::{self, FaceFinder};
 use lanet_live::flow;
 use lanet_live::frame::Image;
 use lanet_live::overlay::{Hud, Mark, Overlay, Prompt, Style};
-use lanet_live::reader::Reading;
+use lanet_live::reading::Reading;
 use lanet_live::receivers::{FanOut, Next, Queue};
 use lanet_live::teach::{Phase, Seen, Session, Sitting, Wish};
 use lanet_live::window::{Key, Window};

@@ -20,7 +20,7 @@ use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
 use lanet_live::flow::Delivery;
 use lanet_live::profile::{self, Profile};
-use lanet_live::reader::Reading;
+use lanet_live::reading::Reading;
 use lanet_live::receivers::drawing::Drawing;
 #[cfg(target_os = "linux")]
 use lanet_live::receivers::feed::Feed;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use lanet_live::error::Result;
 use lanet_live::flow::Meter;
-use lanet_live::reader::Reading;
+use lanet_live::reading::Reading;
 use lanet_live::receivers;
 use lanet_live::timeline::{Timeline, words};
 use serde_json::json;

@@ -31,7 +31,7 @@ use self::shown::Shown;
 use super::Receiver;
 use super::pace::Brake;
 use crate::error::{Context, Error, Result};
-use crate::reader::Reading;
+use crate::reading::Reading;
 
 /// So many connections at once.
 const SEATS: usize = 128;

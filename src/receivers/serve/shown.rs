@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use crate::overlay::{Hud, Overlay, Style};
-use crate::reader::Reading;
+use crate::reading::Reading;
 
 const JPEG_QUALITY: u8 = 80;
 
