@@ -105,8 +105,9 @@ impl Results {
         let format = Format::of(target).ok_or_else(|| {
             let endings: Vec<_> =
                 Format::ALL.iter().map(|format| format!(".{}", format.extension())).collect();
+            let endings = endings.join(", ");
             Error::usage(format!("results cannot be written to '{name}'"))
-                .advice(format!("end the name in {}, or use - for standard output", endings.join(" or ")))
+                .advice(format!("end the name in one of {endings}, or use - for standard output"))
         })?;
         let part = Part::create(target, overwrite)?;
         let file = File::create(part.path()).with_context(|| format!("cannot write '{name}'"))?;

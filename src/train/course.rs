@@ -167,7 +167,8 @@ impl Source {
 
     /// Refuses what cannot be learnt from, before faces are looked for.
     fn check(&self, data: &Dataset, clips: usize) -> Result<()> {
-        if clips > 0 && self.meant.is_some() {
+        let column = !["votes", "majority"].contains(&&*self.labels) || self.meant.is_some();
+        if clips > 0 && column {
             return Err(only_label());
         }
         let mut labels = data.entries.iter().chain(&data.undecided).map(|entry| entry.label);
