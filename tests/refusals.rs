@@ -60,7 +60,7 @@ fn of_outputs() {
     'DIR/old.jsonl' exists already; choose another name, or allow overwriting with -y
     (wrong use) 'DIR/folder.csv' is a folder; give a file name
     there is no folder 'DIR/no' to write 'DIR/no/new.csv' to; make it first, or choose another
-    (wrong use) results cannot be written to 'DIR/new.xml'; end the name in .jsonl or .csv or .parquet, or use - for standard output
+    (wrong use) results cannot be written to 'DIR/new.xml'; end the name in one of .jsonl, .csv, .parquet, or use - for standard output
     (wrong use) 'DIR/new.gif' cannot be written; pictures are written as .png or .jpg
     ");
 }
