@@ -10,7 +10,7 @@ use lanet_live::columns::{Extra, Row};
 use lanet_live::error::Result;
 use lanet_live::flow::Stream;
 use lanet_live::frame::Frame;
-use lanet_live::reader;
+use lanet_live::reading;
 use lanet_live::results::Results;
 use lanet_live::video;
 use lanet_live::warning::Warnings;
