@@ -8,6 +8,7 @@ mod config;
 mod calibrate;
 mod devices;
 mod evaluate;
+mod lesson;
 mod models;
 mod plot;
 mod prepare;

@@ -11,13 +11,14 @@ use lanet_live::error::Result;
 use lanet_live::net::Model;
 use lanet_live::net::card::REHEARSAL;
 use lanet_live::part::Part;
+use lanet_live::train::Start;
 use lanet_live::train::choice::{Choice, draw};
 use lanet_live::train::lessons::Given;
 use lanet_live::train::rehearsal::save;
-use lanet_live::train::{Start, course};
 
 use super::bar::Bar;
-use super::evaluate::{cache_folder, tell_skipped};
+use super::evaluate::cache_folder;
+use super::lesson::gather;
 use super::{Outcome, Stop, Talk};
 
 /// Of which model, and from which faces.
@@ -63,18 +64,12 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     };
     let count = usize::from(options.faces);
     let entries = draw(entries, count, options.seed);
-    let (mut skipped, cache) = (data.skipped, cache_folder(options.cache.as_deref(), &options.data));
-    let mut bar: Option<Bar> = None;
-    let mut progress = |done, all| {
-        bar.get_or_insert_with(|| Bar::new(talk, all, "pictures")).reach(done);
-        !stop.asked()
+    let (cache, skipped) = (cache_folder(options.cache.as_deref(), &options.data), data.skipped);
+    let look = (&*cache, Which::default());
+    let labelled = (entries, &Given::Majority);
+    let Some(lesson) = gather(folder_of(&options.data), labelled, skipped, look, &device, talk, stop)? else {
+        return Ok(Outcome::Interrupted);
     };
-    let (folder, look) = (folder_of(&options.data), (&*cache, Which::default()));
-    let found =
-        course::parts(folder, [entries], [&Given::Majority], look, &device, &mut skipped, &mut progress)?;
-    drop(bar);
-    tell_skipped(talk, &skipped, "lines, folders or pictures");
-    let Some([lesson]) = found else { return Ok(Outcome::Interrupted) };
     let bar = Bar::new(talk, lesson.len(), "faces seen");
     let mut choice = Choice::new(lesson, Start::of_model(&model), &device)?;
     for done in choice.by_ref() {

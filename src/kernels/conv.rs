@@ -99,7 +99,7 @@ impl Conv {
     /// # Errors
     /// An input whose channels or size do not fit the weights.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        self.any(input, None)
+        self.forward_with(input, None)
     }
 
     /// As [`Conv::forward`], with `residual`, of the output's shape, added before the activation.
@@ -107,10 +107,14 @@ impl Conv {
     /// # Errors
     /// An input or a residual that does not fit.
     pub fn forward_add(&self, input: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.any(input, Some(residual))
+        self.forward_with(input, Some(residual))
     }
 
-    fn any(&self, input: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
+    /// As [`Conv::forward_add`] if there is a residual, else as [`Conv::forward`].
+    ///
+    /// # Errors
+    /// As these.
+    pub fn forward_with(&self, input: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
         let out = self.output_with(input.dims(), residual)?;
         let Some(fast) = self.fast().filter(|_| is_fast(input) && residual.is_none_or(is_fast)) else {
             return self.plain(input, residual, out);

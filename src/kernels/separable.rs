@@ -86,11 +86,7 @@ impl Separable {
     }
 
     fn in_turn(&self, input: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
-        let between = self.depthwise.forward(input)?;
-        match residual {
-            None => self.pointwise.forward(&between),
-            Some(residual) => self.pointwise.forward_add(&between, residual),
-        }
+        self.pointwise.forward_with(&self.depthwise.forward(input)?, residual)
     }
 }
 

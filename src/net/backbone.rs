@@ -119,10 +119,9 @@ impl Stage {
             Some(shortcut) => Some(shortcut.forward(x)?),
             None => self.input_jumps.then(|| x.clone()),
         };
-        let y = match (&self.last, &shortcut) {
-            (Last::Separable(pair), shortcut) => pair.forward(&y, shortcut.as_ref())?,
-            (Last::Alone(last), Some(shortcut)) => last.forward_add(&y, shortcut)?,
-            (Last::Alone(last), None) => last.forward(&y)?,
+        let y = match &self.last {
+            Last::Separable(pair) => pair.forward(&y, shortcut.as_ref())?,
+            Last::Alone(last) => last.forward_with(&y, shortcut.as_ref())?,
         };
         if self.pool { max_pool(&y, 3, 2, 1) } else { Ok(y) }
     }

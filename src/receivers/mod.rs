@@ -21,6 +21,8 @@ pub mod timeline;
 pub mod view;
 
 pub use fan_out::{Ended, FanOut, Finished, Next, Queue, Running};
+#[cfg(feature = "capture")]
+pub use pace::Playing;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;

@@ -8,11 +8,11 @@ const GLANCE: Duration = Duration::from_millis(15);
 
 /// When the first frame since the last pause was shown, and its time.
 #[derive(Debug, Default)]
-pub(super) struct Playing(Option<(Instant, Duration)>);
+pub struct Playing(Option<(Instant, Duration)>);
 
 impl Playing {
     /// When the frame of this time is due: no sooner than it was filmed. The first one is due now.
-    pub(super) fn due(&mut self, now: Instant, time: Duration) -> Instant {
+    pub fn due(&mut self, now: Instant, time: Duration) -> Instant {
         let (start, first) = *self.0.get_or_insert((now, time));
         start + time.saturating_sub(first)
     }

@@ -18,14 +18,14 @@ use lanet_live::net::{self, Backbone};
 use lanet_live::part::Part;
 use lanet_live::train::audit::{Audit, Finding, Settings, doubt};
 use lanet_live::train::corrections::{Corrections, Piece, piece};
-use lanet_live::train::course;
 use lanet_live::train::lessons::Given;
 use lanet_live::train::portrait::Portrait;
 use lanet_live::train::recipe::check_device;
 use lanet_live::train::{Lesson, Recipe, Start};
 
 use super::bar::Bar;
-use super::evaluate::{cache_folder, save_faces, tell_skipped};
+use super::evaluate::{cache_folder, save_faces};
+use super::lesson::gather;
 use super::{Outcome, Stop, Talk, parsed, print};
 
 /// The files of an audit, in its output folder.
@@ -227,23 +227,9 @@ fn lesson(
         None => data.entries,
     };
     let cache = cache_folder(options.cache.as_deref(), &options.data);
-    let mut bar: Option<Bar> = None;
-    let mut progress = |done, all| {
-        bar.get_or_insert_with(|| Bar::new(talk, all, "pictures")).reach(done);
-        !stop.asked()
-    };
-    let found = course::parts(
-        folder,
-        [entries.clone()],
-        [&given],
-        (&cache, options.face.unwrap_or_default()),
-        device,
-        &mut skipped,
-        &mut progress,
-    )?;
-    drop(bar);
-    tell_skipped(talk, &skipped, "lines, folders or pictures");
-    Ok(found.map(|[lesson]| (lesson, entries)))
+    let look = (&*cache, options.face.unwrap_or_default());
+    let found = gather(folder, (entries.clone(), &given), skipped, look, device, talk, stop)?;
+    Ok(found.map(|lesson| (lesson, entries)))
 }
 
 /// The labels that could be judged, the most doubtful first: of a clip, the mean of what its faces say.

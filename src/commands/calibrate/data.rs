@@ -1,7 +1,6 @@
 //! `lanet-live calibrate --data DIR`: fits a temperature or a vector to labelled pictures, judged by pictures that it was not
 //! fitted to.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use clap::{Args, ValueEnum};
 use lanet_live::clips::{Dataset, Sample, Which};
 use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
+use lanet_live::folds::numbered;
 use lanet_live::held_out::{self, Fitted, Heard, Scaling};
 #[cfg(feature = "capture")]
 use lanet_live::images;
@@ -149,14 +149,7 @@ fn output(options: &Options, model_name: &str) -> Result<PathBuf> {
 
 /// What belongs together has one number.
 pub fn groups(samples: &[Sample]) -> Vec<usize> {
-    let mut numbers = BTreeMap::new();
-    samples
-        .iter()
-        .map(|sample| {
-            let next = numbers.len();
-            *numbers.entry(&sample.path).or_insert(next)
-        })
-        .collect()
+    numbered(&samples.iter().map(|sample| &sample.path).collect::<Vec<_>>())
 }
 
 #[cfg(feature = "capture")]

@@ -47,6 +47,7 @@ struct With<'a> {
 /// Learns from the clips of a person; `None` if the user stopped it.
 pub fn learn(
     options: &Options,
+    start: &Start,
     clips: &Path,
     device: &Device,
     talk: Talk,
@@ -83,12 +84,11 @@ pub fn learn(
             .advice("record more or longer clips"));
     }
     let folder = folder_of(clips);
-    let start = Start::open(&options.model)?;
-    if with.check_labels(folder, &samples, &start)?.is_none() {
+    if with.check_labels(folder, &samples, start)?.is_none() {
         return Ok(None);
     }
     let (kept, learnt): (Vec<_>, Vec<_>) = samples.into_iter().partition(is_kept);
-    with.learn(folder, &start, &learnt, &kept)
+    with.learn(folder, start, &learnt, &kept)
 }
 
 impl With<'_> {

@@ -111,7 +111,8 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let device = options.device.parse::<Choice>()?.open()?;
     check_device(&device)?;
     // What cannot be changed is said before anybody sits down.
-    if Start::open(&options.model)?.fits().is_none() {
+    let start = Start::open(&options.model)?;
+    if start.fits().is_none() {
         return Err(Error::usage(format!("'{}' is no model that tells expressions", options.model))
             .advice("choose another with --model"));
     }
@@ -127,7 +128,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     if stop.asked() {
         return stopped();
     }
-    let learn = || learn::learn(options, clips, &device, talk, stop);
+    let learn = || learn::learn(options, &start, clips, &device, talk, stop);
     let (mut window, shown) = sat.map_or((None, None), |Sat { window, shown }| (window, shown));
     let taught = match &shown {
         Some(image) if window.is_some() => beside(&mut window, image, learn),

@@ -14,7 +14,7 @@ use lanet_live::flow;
 use lanet_live::frame::Image;
 use lanet_live::overlay::{Hud, Mark, Overlay, Prompt, Style};
 use lanet_live::reading::Reading;
-use lanet_live::receivers::{FanOut, Next, Queue};
+use lanet_live::receivers::{FanOut, Next, Playing, Queue};
 use lanet_live::teach::{Phase, Seen, Session, Sitting, Wish};
 use lanet_live::window::{Key, Window};
 
@@ -82,7 +82,7 @@ pub fn sit(options: &Options, device: &Device, talk: Talk, stop: &Stop) -> Resul
         overlay: Overlay::default(),
         style: Style { mirror: watched.camera.is_some(), ..Style::default() },
         which: options.face.unwrap_or_default(),
-        filmed: (!source.live && !options.no_window).then_some(None),
+        playing: (!source.live && !options.no_window).then(Playing::default),
         said: None,
         last: None,
     };
@@ -126,8 +126,8 @@ struct Host {
     overlay: Overlay,
     style: Style,
     which: Which,
-    /// Of a file that is shown at its own pace, when its first frame was shown and the time of that.
-    filmed: Option<Option<(Instant, Duration)>>,
+    /// When frames are due, of a file that is shown at its own pace.
+    playing: Option<Playing>,
     /// What was said in lines: which clip, and its phase.
     said: Option<(usize, Phase)>,
     last: Option<Arc<Reading>>,
@@ -148,10 +148,9 @@ impl Host {
                     self.sitting.take(frame, seen)?;
                     self.say(&reading, seen)?;
                     self.last = Some(reading.clone());
-                    if let Some(first) = &mut self.filmed {
-                        let (began, first) = *first.get_or_insert((Instant::now(), frame.time));
-                        wait = (began + frame.time.saturating_sub(first))
-                            .saturating_duration_since(Instant::now());
+                    if let Some(playing) = &mut self.playing {
+                        let now = Instant::now();
+                        wait = playing.due(now, frame.time).saturating_duration_since(now);
                     }
                 }
                 Next::Nothing => {}
