@@ -8,7 +8,7 @@
 PROGRAM = target/release/lanet-live
 CLIP = target/media/WolfgangLanger_Pexels.mp4
 
-.PHONY: demo test lint bench bench-live build setup media golden wheel corpus-test
+.PHONY: demo test lint bench bench-live build setup media golden wheel corpus-test dist
 
 demo: build media
 	@mkdir -p demo
@@ -34,6 +34,9 @@ bench-live: build media
 
 wheel: setup
 	scripts/wheel.sh
+
+dist: setup media
+	scripts/dist.sh
 
 corpus-test: media
 	scripts/corpus_test.sh

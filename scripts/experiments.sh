@@ -10,7 +10,8 @@
 #
 # SHARDS: what `lanet-live prepare` made of FER+ (with its labels.csv); START: the backbone's starting weights;
 # RUNS: a folder for the results. LANET names the program (default: the release build), SEEDS the seeds (default: 0, for the
-# proof 0 1 2), and for the proof DEVICE the device (default: cpu) and SIDE the side of the faces (default: 64; or 112).
+# proof 0 1 2), DEVICE the device of proof, starts and changes (default: cpu), IMAGES how many faces these learn from (default:
+# 4,000 for the proof, else 8,000), and SIDE the side of the proof's faces (default: 64; or 112).
 #
 # The starts need STARTS, a folder with sface-mobilenet-v1.safetensors and face-mobilenet-v1.safetensors.
 #
@@ -35,11 +36,11 @@ cpu) common="--device cpu --size 64 --batch 64 --epochs 8 --images 8000" shipped
 proof)
     side=${SIDE:-64}
     case $side in 64) weight=0.08 ;; 112) weight=0.25 ;; *) echo "SIDE is 64 or 112" >&2; exit 2 ;; esac
-    common="--device ${DEVICE:-cpu} --size $side --batch 128 --epochs 40 --images 4000 --sampler shuffled"
+    common="--device ${DEVICE:-cpu} --size $side --batch 128 --epochs 40 --images ${IMAGES:-4000} --sampler shuffled"
     common="$common --memory 0.82 --momentum 0.99 --landmark-weight $weight --sigma 0.0268"
     ;;
 starts | changes)
-    common="--device ${DEVICE:-cpu} --images 8000 --batch 64 --labels votes --sampler shuffled --optimizer adamw"
+    common="--device ${DEVICE:-cpu} --images ${IMAGES:-8000} --batch 64 --labels votes --sampler shuffled --optimizer adamw"
     common="$common --rate 5e-4 --decay 0.05 --schedule cosine $plain"
     ;;
 *) echo "usage: $0 gpu|cpu|proof|starts|changes SHARDS START RUNS [NAME]" >&2; exit 2 ;;

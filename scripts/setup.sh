@@ -2,6 +2,7 @@
 # Installs what the program is built from, on Debian and Ubuntu, and only what is absent.
 #   scripts/setup.sh [--tests]    with what the tests need besides
 set -eu
+cd "$(dirname "$0")/.."
 missing=
 need() { # PACKAGE COMMAND...: the package is missing if the command fails
     package=$1
@@ -27,15 +28,5 @@ if [ "${1-}" = --tests ]; then
     need npm npm --version
 fi
 [ -n "$missing" ] || exit 0
-
-if ! command -v apt-get >/dev/null; then
-    echo "setup: please install:$missing (the names are Debian's; see README.md for other systems)" >&2
-    exit 1
-fi
-echo "setup: installing$missing" >&2
-root=
-[ "$(id -u)" = 0 ] || root=sudo
-export DEBIAN_FRONTEND=noninteractive
-$root apt-get update -qq
 # shellcheck disable=SC2086 # one word for each package
-$root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+exec scripts/install.sh $missing

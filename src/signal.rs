@@ -21,14 +21,15 @@ impl Signal {
         self.0.lost.load(Ordering::Relaxed)
     }
 
-    /// Says so.
-    pub fn set_lost(&self, lost: bool) {
-        self.0.lost.store(lost, Ordering::Relaxed);
+    /// Says that it is lost, until it is heard again.
+    pub fn lost(&self) {
+        self.0.lost.store(true, Ordering::Relaxed);
     }
 
     /// Says that a frame of this time came just now. The quickest of them tells when the source began: others were
     /// longer on their way.
     pub fn heard(&self, time: Duration) {
+        self.0.lost.store(false, Ordering::Relaxed);
         let began = Instant::now().checked_sub(time);
         let mut known = self.0.began.lock().unwrap_or_else(PoisonError::into_inner);
         *known = known.map_or(began, |known| Some(began.map_or(known, |began| began.min(known))));

@@ -164,6 +164,19 @@ fn take_pictures(mut device: Device, name: &str, mut hand_over: impl FnMut(Resul
 }
 
 #[cfg(test)]
+impl Link {
+    /// A camera that sends one grey picture and is gone.
+    pub(super) fn of_one_shot(which: &str, _: Wanted, _: Duration) -> Result<Self> {
+        let (sender, shots) = bounded(1);
+        let (bytes, format, taken) = (vec![0; 4], FrameFormat::GRAY, Instant::now());
+        sender.send(Ok(Shot { bytes, format, width: 2, height: 2, index: 0, taken })).unwrap();
+        let (name, format) = (which.to_owned(), format.to_string());
+        let info = Info { name, width: 2, height: 2, rate: 30.0, format };
+        Ok(Self { info, shots, wanted: None, thread: None })
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

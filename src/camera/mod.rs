@@ -110,6 +110,7 @@ pub struct Camera {
     which: String,
     wanted: Wanted,
     link: Link,
+    open: fn(&str, Wanted, Duration) -> Result<Link>,
     source: Arc<str>,
     signal: Signal,
     unwanted: Box<dyn Fn() -> bool + Send>,
@@ -121,6 +122,8 @@ pub struct Camera {
     /// When the last good picture came.
     heard: Instant,
     patience: Duration,
+    /// Since when none has come, connections that brought none included.
+    lost: Option<Instant>,
     torn: Torn,
     ended: bool,
 }
@@ -156,11 +159,17 @@ impl Camera {
     /// As for [`Camera::open`].
     pub fn open_as(which: &str, wanted: Wanted) -> Result<Self> {
         ask_for_permission()?;
-        let link = Link::open(which, wanted, WARM_UP)?;
+        Self::open_by(Link::open, which, wanted)
+    }
+
+    fn open_by(open: fn(&str, Wanted, Duration) -> Result<Link>, which: &str, wanted: Wanted) -> Result<Self> {
+        let link = open(which, wanted, WARM_UP)?;
         let source: Arc<str> = link.info.name.as_str().into();
         Ok(Self {
             which: which.to_owned(),
             wanted,
+            open,
+            lost: None,
             torn: Torn { source: source.clone(), count: 0, warnings: Warnings::default() },
             source,
             link,
@@ -213,6 +222,7 @@ impl Camera {
             };
             self.heard = Instant::now();
             self.patience = SILENCE;
+            self.lost = None;
             let time = shot.taken.duration_since(*self.began.get_or_insert(shot.taken));
             self.signal.heard(time + shot.taken.elapsed());
             let index = self.before + shot.index;
@@ -222,16 +232,15 @@ impl Camera {
         None
     }
 
-    /// Looks for the camera again; whether it came back in time.
+    /// Opens the camera again; whether it could be in time. One that opens may still send nothing.
     fn reconnect(&mut self) -> bool {
-        let lost = Instant::now();
+        let lost = *self.lost.get_or_insert_with(Instant::now);
         while self.next > 0 && !(self.unwanted)() && lost.elapsed() < self.wanted.reconnect {
-            self.signal.set_lost(true);
+            self.signal.lost();
             let left = self.wanted.reconnect.saturating_sub(lost.elapsed());
-            match Link::open(&self.which, self.wanted, left) {
+            match (self.open)(&self.which, self.wanted, left) {
                 Ok(link) => {
                     self.link = link;
-                    self.signal.set_lost(false);
                     (self.before, self.heard, self.patience) = (self.next, Instant::now(), WARM_UP);
                     return true;
                 }
@@ -250,8 +259,13 @@ impl Iterator for Camera {
             return None;
         }
         let mut frame = self.next_frame();
-        while matches!(frame, Some(Err(_))) && self.reconnect() {
-            frame = self.next_frame();
+        while let Some(Err(error)) = frame {
+            if !self.reconnect() {
+                frame = Some(Err(error));
+                break;
+            }
+            // Should it stay away, how it was lost is what counts.
+            frame = self.next_frame().map(|again| again.or(Err(error)));
         }
         self.ended = !matches!(frame, Some(Ok(_)));
         frame
@@ -292,6 +306,35 @@ mod tests {
             let line = Camera::open_as("97", wanted).err().unwrap().line();
             assert!(line.contains("camera '97'") && line.contains("; "), "{capture:?}: {line}");
         }
+    }
+
+    #[test]
+    fn a_camera_that_opens_again_but_stays_silent_ends_the_frames() {
+        let wanted = Wanted { reconnect: Duration::from_millis(300), ..Wanted::default() };
+        let mut camera = Camera::open_by(Link::of_one_shot, "0", wanted).unwrap();
+        assert!(camera.next().unwrap().is_ok());
+        // From now on it opens, and is gone before it sends anything.
+        camera.open = |which, wanted, limit| {
+            thread::sleep(Duration::from_millis(10));
+            let mut link = Link::of_one_shot(which, wanted, limit)?;
+            link.shots = crossbeam::channel::bounded(1).1;
+            Ok(link)
+        };
+        let (asked, signal) = (Instant::now(), camera.signal());
+        let line = camera.next().unwrap().unwrap_err().line();
+        assert!(line.contains("is gone") && signal.is_lost(), "{line}");
+        let took = asked.elapsed();
+        assert!((wanted.reconnect..Duration::from_secs(5)).contains(&took), "{took:?}");
+        assert!(camera.next().is_none());
+    }
+
+    #[test]
+    fn a_camera_that_comes_back_goes_on_with_its_numbers() {
+        let mut camera = Camera::open_by(Link::of_one_shot, "0", Wanted::default()).unwrap();
+        let signal = camera.signal();
+        let frames: Vec<_> = camera.by_ref().take(3).map(Result::unwrap).collect();
+        assert_eq!(frames.iter().map(|frame| frame.index).collect::<Vec<_>>(), [0, 1, 2]);
+        assert!(frames.windows(2).all(|pair| pair[0].time < pair[1].time) && !signal.is_lost());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) struct Live {
     began: Option<Instant>,
     /// The stamp of the first frame of this connection, and when it came, counted from the first of all.
     connected: Option<(Duration, Duration)>,
+    /// Since when none has come, connections that brought none included.
+    lost: Option<Instant>,
     pub(super) signal: Signal,
 }
 
@@ -34,6 +36,7 @@ impl Live {
             reconnect: Duration::ZERO,
             began: None,
             connected: None,
+            lost: None,
             signal: Signal::default(),
         }
     }
@@ -45,24 +48,24 @@ impl Live {
         let said = said.unwrap_or(now);
         let (first, since) = *self.connected.get_or_insert((said, now));
         let time = said.saturating_sub(first) + since;
+        self.lost = None;
         self.signal.heard(time);
         time
     }
 
     /// Connects anew, as often as the time for it allows.
     pub(super) fn connect(&mut self, patience: &Arc<Patience>) -> Option<(Source, decoder::Video)> {
-        let lost = Instant::now();
+        let lost = *self.lost.get_or_insert_with(Instant::now);
         while !patience.unwanted() {
             let left = self.reconnect.saturating_sub(lost.elapsed());
             if left.is_zero() {
                 break;
             }
-            self.signal.set_lost(true);
+            self.signal.lost();
             if let Some(source) = Source::connect(&self.address, patience.clone(), left.min(TIMEOUT))
                 && let Some(decoder) = source.decoder(true)
             {
                 self.connected = None;
-                self.signal.set_lost(false);
                 return Some((source, decoder));
             }
             thread::sleep(PAUSE.min(left));

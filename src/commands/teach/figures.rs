@@ -46,6 +46,11 @@ impl Figures {
         ]
     }
 
+    /// Whether fewer frames are told right with the profile than without.
+    pub fn worse(&self) -> bool {
+        self.told[1].accuracy() < self.told[0].accuracy()
+    }
+
     fn accuracy(&self) -> [String; 2] {
         self.told.map(|told| percent(told.accuracy()))
     }
@@ -100,5 +105,6 @@ mod tests {
                     calibration error                              0.750  0.250\n";
         assert_eq!(figures.text(), text);
         assert_eq!(figures.lines()[0], "75 % told right, 25 % before");
+        assert!(!figures.worse() && Figures::of(&kept, &after, &before, None).worse());
     }
 }

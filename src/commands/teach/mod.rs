@@ -6,7 +6,7 @@ mod sit;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use lanet_live::expression::Expression;
 use lanet_live::frame::Image;
 use lanet_live::net;
 use lanet_live::overlay::Prompt;
+use lanet_live::profile::FOLDER;
 use lanet_live::train::Start;
 use lanet_live::train::recipe::check_device;
 use lanet_live::video;
@@ -137,6 +138,13 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let Some(taught) = taught? else { return stopped() };
     if let Taught(Some(figures)) = &taught {
         print(|out| out.write_all(figures.text().as_bytes()))?;
+        if figures.worse() {
+            let profile = Path::new(FOLDER).join(&options.person);
+            talk.say(&format!(
+                "these clips are told better without the profile: show each expression more clearly and teach again, or delete {}",
+                profile.display()
+            ));
+        }
     }
     let live = watch::Options { person: Some(options.person.clone()), ..options.watched() };
     if let (Some(open), Some(image)) = (&mut window, &shown)
