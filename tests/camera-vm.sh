@@ -1,17 +1,20 @@
 #!/bin/bash
-# camera-vm.sh CAMERA_VM PROGRAM VIDEO
+# camera-vm.sh CAMERA_VM PROGRAM VIDEO [PART...]
 #
 # Tries the program on a real V4L2 camera in an emulated machine: CAMERA_VM is the folder with its `run` and
 # `prepare`, PROGRAM the lanet-live to try (not under /tmp), VIDEO what the camera sees. Skips, and says so,
-# where there is no such folder. Few frames: the emulated processor reads one in ten seconds or more.
+# where there is no such folder. Few frames: the emulated processor reads one in ten seconds or more, and a part takes
+# minutes. PARTS: yuyv422 mjpeg unplugged opencv back virtual missing; all of them, if none is named.
 set -euo pipefail
-[ $# -eq 3 ] || { echo "usage: camera-vm.sh CAMERA_VM PROGRAM VIDEO" >&2; exit 2; }
+[ $# -ge 3 ] || { echo "usage: camera-vm.sh CAMERA_VM PROGRAM VIDEO [PART...]" >&2; exit 2; }
 vm=$1 program=$(realpath "$2") video=$(realpath "$3")
+shift 3
+parts=${*:-yuyv422 mjpeg unplugged opencv back virtual missing}
 [ -x "$vm/run" ] || { echo "camera-vm: skipped, there is no $vm/run"; exit 0; }
 "$vm/prepare"
 out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
 
-fail() { echo "camera-vm: $1" >&2; cat "$out/stderr" >&2; exit 1; }
+fail() { echo "camera-vm: $part: $1" >&2; cat "$out/stderr" >&2; exit 1; }
 
 # What the program left in $out/results.jsonl: numbers that grow, times that grow, at least so many frames.
 check() {
@@ -25,30 +28,33 @@ print(f"{len(frames)} frames, {sum(row['track'] is not None for row in rows)} fa
 PYTHON
 }
 
-for format in yuyv422 mjpeg; do
-  echo "== $format"; rm -f "$out"/*.jsonl
-  CAMVM_FORMAT=$format "$vm/run" "$video" "$out" -- \
-    "$program" --camera 0 --no-window --frames 4 --results /mnt/results.jsonl || fail "$format: exit code $?"
-  check 4 || fail "$format: wrong results"
-done
+format() { # FORMAT
+  CAMVM_FORMAT=$1 "$vm/run" "$video" "$out" -- \
+    "$program" --camera 0 --no-window --frames 4 --results /mnt/results.jsonl || fail "$1: exit code $?"
+  check 4 || fail "$1: wrong results"
+}
+part_yuyv422() { format yuyv422; }
+part_mjpeg() { format mjpeg; }
 
-echo "== unplugged in mid-run"; rm -f "$out"/*.jsonl
-code=0
-CAMVM_PULL_S=${CAMVM_PULL_S:-90} "$vm/run" "$video" "$out" -- \
-  "$program" --camera 0 --no-window --results /mnt/results.jsonl || code=$?
-[ $code -eq 1 ] || fail "unplugged: exit code $code"
-check 1 || fail "unplugged: what was recorded is not kept"
-[ "$(grep -c "the camera 'camera-vm'" "$out/stderr")" -eq 1 ] || fail "unplugged: not one clear line"
+part_unplugged() {
+  code=0
+  CAMVM_PULL_S=${CAMVM_PULL_S:-90} "$vm/run" "$video" "$out" -- \
+    "$program" --camera 0 --no-window --results /mnt/results.jsonl || code=$?
+  [ $code -eq 1 ] || fail "exit code $code"
+  check 1 || fail "what was recorded is not kept"
+  [ "$(grep -c "the camera 'camera-vm'" "$out/stderr")" -eq 1 ] || fail "not one clear line"
+}
 
-echo "== by OpenCV"; rm -f "$out"/*.jsonl
-"$vm/run" "$video" "$out" -- \
-  "$program" --camera 0 --capture opencv --no-window --frames 4 --results /mnt/results.jsonl || fail "opencv: exit code $?"
-check 4 || fail "opencv: wrong results"
+part_opencv() {
+  "$vm/run" "$video" "$out" -- \
+    "$program" --camera 0 --capture opencv --no-window --frames 4 --results /mnt/results.jsonl || fail "exit code $?"
+  check 4 || fail "wrong results"
+}
 
 # Inside, the player that `run` started is ended after 3 frames, and another one plays in another size.
-echo "== pulled, and back again in another size"; rm -f "$out"/*.jsonl
-ffmpeg -nostdin -v error -y -i "$video" -frames:v 40 -vf scale=320:180 -pix_fmt yuyv422 -f rawvideo "$out/small"
-cat > "$out/pulled.sh" <<'SCRIPT'
+part_back() {
+  ffmpeg -nostdin -v error -y -i "$video" -frames:v 40 -vf scale=320:180 -pix_fmt yuyv422 -f rawvideo "$out/small"
+  cat > "$out/pulled.sh" <<'SCRIPT'
 "$1" --camera 0 --no-window --reconnect 300 --frames 6 --results - > /mnt/results.jsonl &
 program=$!
 until [ "$(wc -l < /mnt/results.jsonl)" -ge 3 ]; do sleep 1; done
@@ -59,12 +65,14 @@ cp /mnt/.feed /tmp/feed-small
 /tmp/feed-small /dev/video0 /mnt/small YUYV 320 180 5 &
 wait $program
 SCRIPT
-"$vm/run" "$video" "$out" -- bash /mnt/pulled.sh "$program" || fail "pulled and back: exit code $?"
-check 6 || fail "pulled and back: wrong results"
-[ "$(cat "$out/before")" -lt 6 ] || fail "pulled and back: it was not pulled"
+  "$vm/run" "$video" "$out" -- bash /mnt/pulled.sh "$program" || fail "exit code $?"
+  check 6 || fail "wrong results"
+  [ "$(cat "$out/before")" -lt 6 ] || fail "it was not pulled"
+}
 
-echo "== a virtual camera is fed"
-cat > "$out/fed.sh" <<'SCRIPT'
+# The virtual camera is fed by the program, and seen by another.
+part_virtual() {
+  cat > "$out/fed.sh" <<'SCRIPT'
 kill "$(pgrep -x .feed)"
 sleep 2
 "$1" --input "$2" --output /dev/video0 &
@@ -75,17 +83,28 @@ kill -INT $program
 wait $program
 [ $? -eq 130 ]
 SCRIPT
-"$vm/run" "$video" "$out" -- bash /mnt/fed.sh "$program" "$video" || fail "virtual camera: exit code $?"
-python3 - "$out/seen" <<'PYTHON' || fail "virtual camera: no picture is seen"
+  "$vm/run" "$video" "$out" -- bash /mnt/fed.sh "$program" "$video" || fail "exit code $?"
+  python3 - "$out/seen" <<'PYTHON' || fail "no picture is seen"
 import sys
 seen = open(sys.argv[1], "rb").read()
 assert len(set(seen)) > 50, f"{len(seen)} bytes, {len(set(seen))} of them different"
 print(f"{len(seen)} bytes of pictures")
 PYTHON
+}
 
-echo "== no such camera"
-code=0
-"$vm/run" "$video" "$out" -- "$program" --camera 7 --no-window --results /mnt/none.jsonl || code=$?
-[ $code -eq 1 ] && [ ! -e "$out/none.jsonl" ] || fail "no camera: exit code $code"
-grep -q "there is no camera '7'" "$out/stderr" || fail "no camera: not said"
+part_missing() {
+  code=0
+  "$vm/run" "$video" "$out" -- "$program" --camera 7 --no-window --results /mnt/none.jsonl || code=$?
+  [ $code -eq 1 ] && [ ! -e "$out/none.jsonl" ] || fail "exit code $code"
+  grep -q "there is no camera '7'" "$out/stderr" || fail "not said"
+}
+
+for part in $parts; do
+  declare -F "part_$part" >/dev/null || { echo "camera-vm: there is no part '$part'" >&2; exit 2; }
+done
+for part in $parts; do
+  echo "== $part"
+  rm -f "$out"/*.jsonl
+  "part_$part"
+done
 echo "camera-vm: all well"
