@@ -4,12 +4,12 @@
 # Tries the program on a real V4L2 camera in an emulated machine: CAMERA_VM is the folder with its `run` and
 # `prepare`, PROGRAM the lanet-live to try (not under /tmp), VIDEO what the camera sees. Skips, and says so,
 # where there is no such folder. Few frames: the emulated processor reads one in ten seconds or more, and a part takes
-# minutes. PARTS: yuyv422 mjpeg unplugged opencv back virtual missing; all of them, if none is named.
+# minutes. PARTS: yuyv422 mjpeg unplugged opencv back virtual teach missing; all of them, if none is named.
 set -euo pipefail
 [ $# -ge 3 ] || { echo "usage: camera-vm.sh CAMERA_VM PROGRAM VIDEO [PART...]" >&2; exit 2; }
 vm=$1 program=$(realpath "$2") video=$(realpath "$3")
 shift 3
-parts=${*:-yuyv422 mjpeg unplugged opencv back virtual missing}
+parts=${*:-yuyv422 mjpeg unplugged opencv back virtual teach missing}
 [ -x "$vm/run" ] || { echo "camera-vm: skipped, there is no $vm/run"; exit 0; }
 "$vm/prepare"
 out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
@@ -90,6 +90,16 @@ seen = open(sys.argv[1], "rb").read()
 assert len(set(seen)) > 50, f"{len(seen)} bytes, {len(set(seen))} of them different"
 print(f"{len(seen)} bytes of pictures")
 PYTHON
+}
+
+# A clip of five seconds has a frame or two there: too few to learn from, but they are recorded, and that is said.
+part_teach() {
+  code=0
+  "$vm/run" "$video" "$out" -- bash -c 'cd /mnt; "$1" teach --person vm --no-window --expressions happiness --rounds 1' \
+    teach "$program" || code=$?
+  grep -q "^REC neutral" "$out/stderr" || fail "nothing was marked REC"
+  ls "$out"/recordings/vm/*/*.mp4 || fail "no clip is kept"
+  [ $code -eq 0 ] || grep -q "are too few to learn from" "$out/stderr" || fail "exit code $code"
 }
 
 part_missing() {

@@ -162,7 +162,11 @@ impl Camera {
         Self::open_by(Link::open, which, wanted)
     }
 
-    fn open_by(open: fn(&str, Wanted, Duration) -> Result<Link>, which: &str, wanted: Wanted) -> Result<Self> {
+    fn open_by(
+        open: fn(&str, Wanted, Duration) -> Result<Link>,
+        which: &str,
+        wanted: Wanted,
+    ) -> Result<Self> {
         let link = open(which, wanted, WARM_UP)?;
         let source: Arc<str> = link.info.name.as_str().into();
         Ok(Self {

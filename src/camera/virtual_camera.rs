@@ -43,7 +43,10 @@ impl VirtualCamera {
             }
             _ => none().because(cause),
         })?;
-        if !device.query_caps().is_ok_and(|caps| caps.capabilities.contains(Flags::VIDEO_OUTPUT)) {
+        // v4l2loopback says neither when who fed it is gone, and takes pictures all the same.
+        let is_camera =
+            |caps: Flags| caps.contains(Flags::VIDEO_CAPTURE) && !caps.contains(Flags::VIDEO_OUTPUT);
+        if device.query_caps().map_or(true, |caps| is_camera(caps.capabilities)) {
             return Err(Error::usage(format!("'{shown}' takes no pictures"))
                 .advice("give the path of a virtual camera that no other program feeds; see docs/live.md"));
         }
