@@ -70,15 +70,20 @@ SCRIPT
   [ "$(cat "$out/before")" -lt 6 ] || fail "it was not pulled"
 }
 
-# The virtual camera is fed by the program, and seen by another.
+# A virtual camera is fed by the program, twice: the second time another one looks.
 part_virtual() {
   cat > "$out/fed.sh" <<'SCRIPT'
 kill "$(pgrep -x .feed)"
 sleep 2
+"$1" --input "$2" --frames 1 --output /dev/video0
 "$1" --input "$2" --output /dev/video0 &
 program=$!
-sleep 60
-timeout 300 ffmpeg -nostdin -v error -y -f v4l2 -i /dev/video0 -frames:v 2 -f rawvideo -pix_fmt bgr24 /mnt/seen
+seen=1
+for _ in $(seq 60); do
+    sleep 5
+    timeout 100 ffmpeg -nostdin -v error -y -f v4l2 -i /dev/video0 -frames:v 2 -f rawvideo -pix_fmt bgr24 /mnt/seen && seen=0 && break
+done 2>/tmp/why
+[ $seen -eq 0 ] || tail -n 3 /tmp/why >&2
 kill -INT $program
 wait $program
 [ $? -eq 130 ]

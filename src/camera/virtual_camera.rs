@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use v4l::capability::Flags;
+use v4l::buffer::Type;
 use v4l::format::{Format, FourCC};
+use v4l::v4l2::{ioctl, vidioc::VIDIOC_STREAMON};
 use v4l::video::Output;
 
 use super::pixels::yuyv_from_bgr;
@@ -16,6 +17,7 @@ pub struct VirtualCamera {
     path: PathBuf,
     device: v4l::Device,
     sides: (usize, usize),
+    begun: bool,
 }
 
 impl VirtualCamera {
@@ -43,14 +45,12 @@ impl VirtualCamera {
             }
             _ => none().because(cause),
         })?;
-        // v4l2loopback says neither when who fed it is gone, and takes pictures all the same.
-        let is_camera =
-            |caps: Flags| caps.contains(Flags::VIDEO_CAPTURE) && !caps.contains(Flags::VIDEO_OUTPUT);
-        if device.query_caps().map_or(true, |caps| is_camera(caps.capabilities)) {
+        // What it can do is not asked: v4l2loopback 0.12 would refuse all from then on, if who fed it last only wrote.
+        if Output::format(&device).is_err() {
             return Err(Error::usage(format!("'{shown}' takes no pictures"))
                 .advice("give the path of a virtual camera that no other program feeds; see docs/live.md"));
         }
-        Ok(Self { path: path.to_owned(), device, sides: (0, 0) })
+        Ok(Self { path: path.to_owned(), device, sides: (0, 0), begun: false })
     }
 
     /// Shows a picture.
@@ -79,7 +79,19 @@ impl VirtualCamera {
             self.sides = sides;
         }
         // A picture is one write.
-        self.device.write_all(&yuyv_from_bgr(image)).map_err(|cause| failed("is gone", cause))
+        self.device.write_all(&yuyv_from_bgr(image)).map_err(|cause| failed("is gone", cause))?;
+        if !std::mem::replace(&mut self.begun, true) {
+            self.begin();
+        }
+        Ok(())
+    }
+
+    /// Says who feeds it: v4l2loopback 0.12 takes no pictures after somebody who only wrote. Later ones know, and need not agree.
+    #[allow(unsafe_code)]
+    fn begin(&self) {
+        let mut kind = Type::VideoOutput as u32;
+        // SAFETY: the request reads the number that it gets a pointer to, which outlives the call.
+        let _ = unsafe { ioctl(self.device.handle().fd(), VIDIOC_STREAMON, (&raw mut kind).cast()) };
     }
 }
 

@@ -141,9 +141,6 @@ impl Writer {
         let pictures = Some(whole.beside()?);
         let original = settings.source.as_deref().and_then(Original::of).unwrap_or_default();
         let warnings = Warnings::default();
-        if settings.encoder == Encoder::OpenCv {
-            warnings.add(Warning::WithoutFfmpeg { output: path.to_owned(), rate: settings.rate });
-        }
         Ok(Self {
             encoding: None,
             pictures,
@@ -311,6 +308,8 @@ impl Writer {
                 let fallback = Fallback::start(self.whole.path(), image, settings.rate).ok_or_else(|| {
                     Error::new(cannot_write(self.whole.target())).advice("install the program ffmpeg")
                 })?;
+                let (output, rate) = (self.whole.target().to_owned(), settings.rate);
+                self.warnings.add(Warning::WithoutFfmpeg { output, rate });
                 Encoding::OpenCv(fallback)
             }
         })
