@@ -4,8 +4,8 @@
     target/wheel-ray/bin/python scripts/bench_python.py [CLIP] [--repeats 3]      after make wheel and make corpus-test
 
 Frames a second over the clip, interleaved, medians: by the command (`--results`, which reads the video as well), by `read` for
-each frame alone, by `stream`, and by `read_video`. Then a corpus of copies of the clip, which Ray's workers of one thread
-read: seconds with one and with two of them, and what is needed to say what many machines would give.
+each frame alone, by `stream`, and by `read_video`. Then a corpus of copies of the clip, read by Ray: seconds with one worker
+that has one core (`taskset`), and with two that have two, and what is needed to say what many machines would give.
 """
 
 import argparse
@@ -31,7 +31,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("clip", nargs="?", default="target/media/WolfgangLanger_Pexels.mp4")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--copies", type=int, default=8)
+    parser.add_argument("--copies", type=int, default=12)
+    parser.add_argument("--corpus-only", action="store_true")
     asked = parser.parse_args()
 
     size = subprocess.check_output(
@@ -54,13 +55,13 @@ def main():
             "read_video": lambda: list(analyser.read_video(asked.clip)),
         }
         took = {name: [] for name in ways}
-        for _ in range(asked.repeats):
+        for _ in range(0 if asked.corpus_only else asked.repeats):
             for name, work in ways.items():
                 took[name].append(seconds(work))
-        usual = statistics.median(took["the command"])
         for name, times in took.items():
-            middle = statistics.median(times)
-            print(f"{name:12} {len(frames) / middle:6.1f} frames/s, {usual / middle:.2f} of the command's")
+            if times:
+                middle, usual = statistics.median(times), statistics.median(took["the command"])
+                print(f"{name:12} {len(frames) / middle:6.1f} frames/s, {usual / middle:.2f} of the command's", flush=True)
 
         corpus = folder / "corpus"
         corpus.mkdir()
@@ -71,7 +72,8 @@ def main():
             for workers in took:
                 out = folder / f"out-{turn}-{workers}"
                 words = ["-m", "lanet_live.corpus", "*.mp4", "--results", str(out), "--workers", str(workers)]
-                run = subprocess.run([sys.executable, *words], cwd=corpus, capture_output=True, text=True, check=True)
+                cores = ["taskset", "-c", ",".join(map(str, range(workers)))]
+                run = subprocess.run([*cores, sys.executable, *words], cwd=corpus, capture_output=True, text=True, check=True)
                 took[workers].append(float(run.stderr.rsplit(" rows in ", 1)[1].split()[0]))
         one, two = (statistics.median(times) for times in took.values())
         bytes_out = sum(file.stat().st_size for file in out.rglob("*.parquet")) / asked.copies

@@ -5,7 +5,7 @@
 //! how much each counts. The votes flow into a bank with one distribution for each training sample, which
 //! starts as the given label and becomes the target that the network is pulled towards.
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 
 use super::nursery::Nursery;
 use super::ops;
@@ -90,9 +90,9 @@ pub fn pair_weights(weights: &Weights, space: &str, x: &Tensor, neighbours: &Ten
     let hidden = others.broadcast_add(&own.unsqueeze(1)?)?.relu()?.reshape((b * k, d / 2))?;
     let hidden = weights.linear(&format!("lde.{space}.second"), &hidden)?.relu()?; // (B K, d/4)
     let scores = weights.linear(&format!("lde.{space}.third"), &hidden)?; // (B K, 2)
-    let weight = ops::log_softmax(&scores)?.exp()?.narrow(1, 0, 1)?.reshape((b, k))?;
-    let sums = (weight.sum_keepdim(D::Minus1)? + 1e-8)?;
-    Ok(weight.broadcast_div(&sums)?)
+    let weight = ops::log_softmax(&scores)?.narrow(1, 0, 1)?.reshape((b, k))?; // its logarithm
+    // Divided by their sum without a small number beside it: the loss would make all weights smaller than that.
+    Ok(ops::log_softmax(&weight)?.exp()?)
 }
 
 /// What the neighbours say in one space: sum_k weight_ik softmax(logits of neighbour k of i); features (B, d),
@@ -257,6 +257,21 @@ mod tests {
             }
             assert!((ours[i].iter().sum::<f64>() - 1.0).abs() < 1e-7);
         }
+    }
+
+    #[test]
+    fn neighbours_that_hardly_count_still_sum_to_one() {
+        let mut weights = grown(8);
+        let far = Tensor::new(&[-40f64, 40.0], &Device::Cpu).unwrap();
+        weights.learn("lde.f.third.bias", &far).unwrap();
+        let x = noise(&[5, 8], 1);
+        let index = Tensor::new(nearest(&x, 3).unwrap(), &Device::Cpu).unwrap();
+        let sums = pair_weights(&weights, "f", &x, &index).unwrap().sum(1).unwrap().to_vec1::<f64>().unwrap();
+        assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-7), "{sums:?}");
+        // What they say is a distribution, and so are a target and a loss that make sense.
+        let t = votes(&weights, "f", &x, &noise(&[5, 7], 2), 3).unwrap();
+        let loss = super::super::loss::divergence(&t, &noise(&[5, 7], 3)).unwrap();
+        assert!(loss.to_scalar::<f64>().unwrap() >= 0.0);
     }
 
     #[test]
