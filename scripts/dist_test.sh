@@ -5,19 +5,18 @@ set -eu
 cd "$(dirname "$0")/.."
 dist=$(realpath "$1")
 root=$PWD/target/dist-root
-clip=/work/target/media/single_face.mp4
+clip=/project/target/media/single_face.mp4
 [ "$(id -u)" = 0 ] || { echo "dist: not tried in a clean Debian, which only root can make" >&2; exit 0; }
 scripts/install.sh mmdebstrap
-python3 scripts/media.py
 
 trap 'umount "$root/proc" 2>/dev/null || true; rm -rf "$root"' EXIT
 rm -rf "$root"
 mmdebstrap --quiet --variant=minbase bookworm "$root"
 mount -t proc proc "$root/proc"
-mkdir -p "$root/work/target/media" "$root/work/tests/golden" "$root/work/python" "$root/dist"
-cp target/media/single_face.mp4 "$root/work/target/media"
-cp tests/golden/painted.png "$root/work/tests/golden"
-cp -r python/tests "$root/work/python"
+mkdir -p "$root/project/target/media" "$root/project/tests/golden" "$root/project/python" "$root/dist"
+cp target/media/single_face.mp4 "$root/project/target/media"
+cp tests/golden/painted.png "$root/project/tests/golden"
+cp -r python/tests "$root/project/python"
 cp "$dist"/*.deb "$dist"/*.whl "$dist"/*.tar.gz "$root/dist"
 inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$root" sh -euc "$1"; }
 install_inside() { inside "apt-get update -qq; apt-get install -y -qq --no-install-recommends $1 >/dev/null 2>&1"; }
@@ -43,7 +42,7 @@ inside '
     python3 -m venv /opt/python
     /opt/python/bin/pip install -q --no-index --find-links /dist "lanet-live[test]"
     cd /tmp
-    /opt/python/bin/python -m pytest -q /work/python/tests --import-mode=importlib --ignore=/work/python/tests/test_ray.py
+    /opt/python/bin/python -m pytest -q /project/python/tests --import-mode=importlib --ignore=/project/python/tests/test_ray.py
     /opt/python/bin/lanet-live --version
 '
 
