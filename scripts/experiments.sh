@@ -22,6 +22,8 @@
 # - the sampler is shuffled in all arms: one that balances by wrong labels shows more and more of them;
 # - a landmark's spot is as large a part of the face as theirs (1.5 of 56 pixels), and the weight of the landmark loss makes
 #   up for smaller maps, over which it is a mean: 0.08 at 64 pixels, 0.25 at 112.
+# lanet-sure: where 30 % are wrong no face is right with more than 0.7, from which on EL takes an estimated label for sure, before
+# the net memorises; 0.5 is to 0.7 what 0.7 is to certainty.
 # It takes some 10 hours on two cores. EL alone is what LA-Net has beyond LDE and the landmark branch, which it needs.
 set -eu
 
@@ -101,6 +103,7 @@ if [ "$kind" = proof ]; then
             esac
             run "proof-$labels-plain-$seed" $s $plain
             run "proof-$labels-lanet-$seed" $s
+            run "proof-$labels-lanet-sure-$seed" $s --sure 0.5
             run "proof-$labels-lde-$seed" $s --el off --landmark-branch off
             run "proof-$labels-landmarks-$seed" $s --el off --lde off
             run "proof-$labels-lde-landmarks-$seed" $s --el off

@@ -87,3 +87,34 @@ fn what_is_rehearsed_is_not_forgotten_and_travels_with_the_model() {
     let (success, _, said) = lanet_live(&folder, "train --data data --rehearsal 1 --batch 16 --output none");
     assert!(!success && said.contains("--adapt on"), "{said}");
 }
+
+#[test]
+fn where_no_epoch_is_better_than_the_start_the_start_is_the_best() {
+    let folder = Scratch::new();
+    painted_start(&folder.path("start.safetensors"));
+    painted_data(&folder.path("data"));
+    done(
+        &folder,
+        "train --data data --freeze backbone --start start.safetensors --size 32 --views 1 --epochs 20 --batch 16 \
+         --rate 0.01 --output first",
+    );
+    // What is learnt has its labels swapped, what is kept back has the right ones.
+    let mut table = "path,label,split\n".to_owned();
+    for (shown, label) in [("sadness", "happiness"), ("happiness", "sadness")] {
+        for n in 0..20 {
+            let (label, split) = if n < 14 { (label, "train") } else { (shown, "valid") };
+            table += &format!("data/{shown}/{n}.png,{label},{split}\n");
+        }
+    }
+    fs::write(folder.path("swapped.csv"), table).unwrap();
+    let learn = "train --data swapped.csv --adapt on --start first/best --decay 0 --views 1 --rate 0.01 --output worse";
+    let said = done(&folder, &format!("{learn} --epochs 5"));
+    assert!(said.contains("as it starts: 1.0000 of validation"), "{said}");
+    assert!(said.contains("worse/best: as it started, which no epoch surpassed, 1.0000"), "{said}");
+    let [best, last] = ["best", "last"].map(|model| accuracy(&folder, &format!("worse/{model}")));
+    assert!(best > 0.9 && last < 0.5, "{best} {last}");
+    let metrics = fs::read_to_string(folder.path("worse/metrics.csv")).unwrap();
+    assert_eq!(metrics.lines().count(), 6, "{metrics}");
+    let said = done(&folder, &format!("{learn} --resume"));
+    assert!(said.contains("worse/best: as it started"), "{said}");
+}

@@ -47,6 +47,10 @@ impl Training {
                         self.ready = true;
                         Some(Event::Ready)
                     }
+                    None if self.judges_its_start() => {
+                        self.close(Epoch::default());
+                        None
+                    }
                     None if self.epoch() >= self.recipe().epochs => return Ok(None),
                     None => {
                         let running = self.begin_epoch();
@@ -147,17 +151,25 @@ impl Training {
     fn end_epoch(&mut self, running: Running) {
         let rate = self.rate(running.step.saturating_sub(1));
         self.state.about.epoch += 1;
-        let mut epoch = Epoch {
+        self.close(Epoch {
             epoch: self.epoch(),
             losses: running.losses,
             rate,
             images: running.step * self.recipe().batch,
             took: running.began.elapsed(),
             mended: self.mended(),
-            judgement: None,
-            reported: None,
-            best: false,
-        };
+            ..Epoch::default()
+        });
+    }
+
+    /// Whether the start is one of the nets to choose from, and has not been judged.
+    fn judges_its_start(&self) -> bool {
+        let is_judged = self.best().is_some() || self.faces[Part::Valid as usize].lesson.is_empty();
+        self.recipe().adapt && self.epoch() == 0 && !is_judged
+    }
+
+    /// Lets the network as it is now be judged, which ends an epoch.
+    fn close(&mut self, mut epoch: Epoch) {
         for part in [Part::Valid, Part::Report] {
             if !self.faces[part as usize].lesson.is_empty() {
                 self.tasks.push_back(Task::Judge { part, net: None, answers: Vec::new() });

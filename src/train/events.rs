@@ -30,15 +30,16 @@ pub enum Event {
         /// Its losses.
         losses: Losses,
     },
-    /// An epoch is done and judged: the moment to save.
+    /// An epoch is done and judged: the moment to save. Where what is learnt is a change of a model, that model is judged
+    /// first, as epoch 0.
     Epoch(Epoch),
 }
 
 /// What came of an epoch.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Epoch {
-    /// Its number, from 1.
+    /// Its number, from 1; 0 is the start.
     pub epoch: usize,
     /// Mean losses.
     pub losses: Losses,

@@ -253,12 +253,14 @@ impl Recipe {
         }
         let share = |x: f64| (0.0..=1.0).contains(&x);
         let lde = self.lde.is_none_or(|(lde, weight)| share(lde.memory) && weight >= 0.0);
-        let el = self.el.is_none_or(|(el, weight)| share(el.momentum) && el.queue > 0 && weight >= 0.0);
+        let el = self.el.is_none_or(|(el, weight)| {
+            share(el.momentum) && share(el.sure.into()) && el.queue > 0 && weight >= 0.0
+        });
         if !lde || !el || self.landmarks.is_some_and(|weight| weight.is_nan() || weight < 0.0) {
             return refuse(
-                "memory and momentum are shares, queues hold at least one key, and weights are not negative"
+                "memory, momentum and what is sure are shares, queues hold at least one key, and weights are not negative"
                     .into(),
-                "use --memory and --momentum from 0 to 1, --queue from 1, and weights from 0",
+                "use --memory, --momentum and --sure from 0 to 1, --queue from 1, and weights from 0",
             );
         }
         if self.meant.is_some_and(|meant| !share(meant.mix) || meant.weight.is_nan() || meant.weight < 0.0)

@@ -48,7 +48,7 @@ pub struct About {
 /// The best epoch so far, by a score that the caller chose.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// The epoch, from 1.
+    /// The epoch, from 1; 0 is the start.
     pub epoch: usize,
     /// Its score; higher is better.
     pub score: f64,

@@ -32,6 +32,7 @@ const METRICS: &str = "metrics.csv";
 pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let device = options.device.parse::<Choice>()?.open()?;
     check_device(&device)?;
+    keep_memory();
     let (output, state) = (&options.output, options.output.join(RUN));
     if !options.resume && state.exists() && !options.overwrite {
         return Err(Error::new(format!("'{}' holds a run already", output.display()))
@@ -83,9 +84,11 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
                 for name in if epoch.best { &["best", "last"][..] } else { &["last"] } {
                     training.save_model(&output.join(name))?;
                 }
-                rows.add(&epoch)?;
+                if epoch.epoch > 0 {
+                    rows.add(&epoch)?;
+                    super::plot::save(&output.join("plot.png"), &rows.series())?;
+                }
                 training.save(&state)?;
-                super::plot::save(&output.join("plot.png"), &rows.series())?;
                 tell_epoch(&epoch, training.recipe().epochs, began, talk);
             }
         }
@@ -96,15 +99,26 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         }
     }
     match training.best() {
-        Some(best) => talk.say(&format!(
-            "{}: epoch {}, {:.4} of validation",
-            output.join("best").display(),
-            best.epoch,
-            best.score
-        )),
+        Some(best) => {
+            let epoch = match best.epoch {
+                0 => "as it started, which no epoch surpassed".to_owned(),
+                epoch => format!("epoch {epoch}"),
+            };
+            talk.say(&format!("{}: {epoch}, {:.4} of validation", output.join("best").display(), best.score));
+        }
         None => talk.say(&format!("what is left is {}", output.join("last").display())),
     }
     Ok(Outcome::Done)
+}
+
+/// Lets the allocator keep what a step gives back, if the environment does not say otherwise: the next step asks for the same
+/// large blocks, and the system would clear each of them again.
+#[allow(unsafe_code)]
+fn keep_memory() {
+    /// `mi_option_purge_delay` of mimalloc.h, which the crate does not name; -1 is never.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    // SAFETY: it stores a number.
+    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, -1) };
 }
 
 /// The run, begun or resumed; `None` if the user stopped it before.
@@ -174,13 +188,16 @@ fn tell_plan(training: &Training, device: &Device, talk: Talk) {
 /// What came of an epoch of so many; `began` says when the first of this run began, and after which one.
 fn tell_epoch(epoch: &Epoch, epochs: usize, began: (Instant, usize), talk: Talk) {
     let &Epoch { epoch: number, losses, images, took, judgement, best, .. } = epoch;
+    let accuracy = judgement.map_or(0.0, |judgement| judgement.accuracy);
+    if number == 0 {
+        return talk.say(&format!("as it starts: {accuracy:.4} of validation"));
+    }
     let speed = images as f64 / took.as_secs_f64().max(1e-9);
     let left = began.0.elapsed().div_f64((number - began.1) as f64).mul_f64((epochs - number) as f64);
     talk.say(&format!(
-        "epoch {number:3}: loss {:.3}, {:.4} of given labels, {:.4} of validation{}, {speed:.1} images/s, {} left",
+        "epoch {number:3}: loss {:.3}, {:.4} of given labels, {accuracy:.4} of validation{}, {speed:.1} images/s, {} left",
         losses.total,
         losses.agreement,
-        judgement.map_or(0.0, |judgement| judgement.accuracy),
         if best { ", best" } else { "" },
         HumanDuration(Duration::from_secs(left.as_secs())),
     ));

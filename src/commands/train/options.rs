@@ -166,6 +166,10 @@ pub struct Options {
     /// How much of its momentum network stays in a step
     #[arg(long, value_name = "X", default_value_t = 0.999)]
     momentum: f64,
+    /// From which probability on an estimated label is one that it learns from; where so many labels are wrong that none is so
+    /// sure, lower
+    #[arg(long, value_name = "P", default_value_t = 0.7)]
+    sure: f32,
     /// Keys in each of its queues
     #[arg(long, value_name = "N", default_value_t = 8192)]
     queue: usize,
@@ -287,7 +291,7 @@ impl Options {
         let most = if usual.adapt { usual.batch - 1 } else { usize::MAX };
         let neighbours = self.neighbours.unwrap_or(Estimation::default().neighbours.min(most));
         let lde = Estimation { neighbours, memory: self.memory };
-        let el = Contrast { momentum: self.momentum, queue: self.queue, ..Contrast::default() };
+        let el = Contrast { momentum: self.momentum, queue: self.queue, sure: self.sure, ..Contrast::default() };
         Ok(Recipe {
             seed: self.seed,
             epochs: self.epochs.map_or(usual.epochs, |n| n as usize),
