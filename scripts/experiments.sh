@@ -5,7 +5,7 @@
 #   scripts/experiments.sh cpu SHARDS START RUNS       the reduced list (8,000 images, 64x64, 8 epochs) on a CPU
 #   scripts/experiments.sh proof SHARDS START RUNS     which part of LA-Net does what, long enough to memorise wrong labels
 #   scripts/experiments.sh starts SHARDS - RUNS        where to start from and how large to see, two epochs each
-#   scripts/experiments.sh changes SHARDS START RUNS   what each change of the pictures and the moving average do
+#   scripts/experiments.sh changes SHARDS START RUNS   what each change of the pictures, the moving average and LA-Net do
 #   scripts/experiments.sh gpu SHARDS START RUNS shipped     only the runs whose names begin so
 #
 # SHARDS: what `lanet-live prepare` made of FER+ (with its labels.csv); START: the backbone's starting weights;
@@ -43,7 +43,7 @@ proof)
     ;;
 starts | changes)
     common="--device ${DEVICE:-cpu} --images ${IMAGES:-8000} --batch 64 --labels votes --sampler shuffled --optimizer adamw"
-    common="$common --rate 5e-4 --decay 0.05 --schedule cosine $plain"
+    common="$common --rate 5e-4 --decay 0.05 --schedule cosine"
     ;;
 *) echo "usage: $0 gpu|cpu|proof|starts|changes SHARDS START RUNS [NAME]" >&2; exit 2 ;;
 esac
@@ -72,7 +72,7 @@ starts)
         for backbone in sface-mobilenet-v1 mobilenet-v1; do
             case $backbone in s*) start=$STARTS/$backbone.safetensors ;; *) start=$STARTS/face-$backbone.safetensors ;; esac
             for side in 64 112; do
-                run "start-$backbone-$side-$seed" $common --backbone $backbone --size $side --epochs 2 --seed "$seed"
+                run "start-$backbone-$side-$seed" $common $plain --backbone $backbone --size $side --epochs 2 --seed "$seed"
             done
         done
     done
@@ -81,7 +81,8 @@ starts)
 changes)
     report=
     for seed in ${SEEDS:-0}; do
-        s="$common --size 64 --epochs 4 --seed $seed"
+        parts="$common --size 64 --epochs 4 --seed $seed --memory 0.5 --momentum 0.99 --landmark-weight 0.08 --sigma 0.0268"
+        s="$common --size 64 --epochs 4 --seed $seed $plain"
         run "changes-none-$seed" $s --augment off
         run "changes-usual-$seed" $s
         run "changes-average-$seed" $s --average 0.99
@@ -89,6 +90,8 @@ changes)
         run "changes-coarse0-$seed" $s --augment coarse=0,blur=0
         run "changes-turn10-$seed" $s --augment turn=10
         run "changes-cutmix-$seed" $s --cutmix 0.5
+        run "changes-landmarks-$seed" $parts --lde off --el off
+        run "changes-lanet-$seed" $parts
     done
     exit 0
     ;;

@@ -4,7 +4,7 @@
 # Tries the program on a real V4L2 camera in an emulated machine: CAMERA_VM is the folder with its `run` and
 # `prepare`, PROGRAM the lanet-live to try (not under /tmp), VIDEO what the camera sees. Skips, and says so,
 # where there is no such folder. Few frames: the emulated processor reads one in ten seconds or more, and a part takes
-# minutes. PARTS: yuyv422 mjpeg unplugged opencv back virtual teach missing; all of them, if none is named.
+# minutes. PARTS: yuyv422 mjpeg unplugged opencv back virtual teach missing; all of them, if none is named; and lesson.
 set -euo pipefail
 [ $# -ge 3 ] || { echo "usage: camera-vm.sh CAMERA_VM PROGRAM VIDEO [PART...]" >&2; exit 2; }
 vm=$1 program=$(realpath "$2") video=$(realpath "$3")
@@ -105,6 +105,18 @@ part_teach() {
   grep -q "^REC neutral" "$out/stderr" || fail "nothing was marked REC"
   ls "$out"/recordings/vm/*/*.mp4 || fail "no clip is kept"
   [ $code -eq 0 ] || grep -q "are too few to learn from" "$out/stderr" || fail "exit code $code"
+}
+
+# The whole lesson, to a view with what was learnt: more than half an hour, so it is tried only if it is named.
+part_lesson() {
+  cat > "$out/lesson.sh" <<'SCRIPT'
+cd /mnt
+"$1" teach --person vm --no-window --expressions happiness --rounds 6 < /dev/null &&
+  "$1" --camera 0 --person vm --no-window --frames 2 --results /mnt/results.jsonl
+SCRIPT
+  CAMVM_S=${CAMVM_S:-4000} "$vm/run" "$video" "$out" -- bash /mnt/lesson.sh "$program" || fail "exit code $?"
+  ls "$out/calibration/vm/model/weights.safetensors" || fail "no profile is kept"
+  check 2 || fail "wrong results"
 }
 
 part_missing() {

@@ -162,8 +162,11 @@ fn tell_faces(options: &Options, training: &Training, talk: Talk) {
     let unaligned = lesson.faces.iter().filter(|face| face.landmarks.is_none()).count();
     talk.say(&format!("{name}: {} faces, {unaligned} of them unaligned", lesson.len()));
     let classes = lesson.classes();
-    for expression in Expression::ALL.into_iter().filter(|&e| !classes.contains(&(e as usize))) {
-        talk.say(&format!("{name}: no face is labelled {expression}; it will not be told"));
+    let missing = Expression::ALL.into_iter().filter(|&e| !classes.contains(&(e as usize)));
+    let missing: Vec<_> = missing.map(Expression::name).collect();
+    if !missing.is_empty() {
+        let then = if training.recipe().adapt { "is told as before" } else { "will not be told" };
+        talk.say(&format!("{name}: what no face shows {then}: {}", missing.join(", ")));
     }
 }
 

@@ -166,8 +166,7 @@ pub struct Options {
     /// How much of its momentum network stays in a step
     #[arg(long, value_name = "X", default_value_t = 0.999)]
     momentum: f64,
-    /// From which probability on an estimated label is one that it learns from; where so many labels are wrong that none is so
-    /// sure, lower
+    /// From which probability on it takes an estimated label for sure
     #[arg(long, value_name = "P", default_value_t = 0.7)]
     sure: f32,
     /// Keys in each of its queues
