@@ -204,7 +204,8 @@ fn a_minute_of_clips_is_learnt_as_a_change_of_the_net_inside_and_resumed() {
         said.contains("train: 12 faces, 0 of them unaligned") && said.contains("valid: 12 faces"),
         "{said}"
     );
-    let rest = "train: what no face shows is told as before: neutral, happiness, surprise, sadness, disgust, fear";
+    let rest =
+        "train: what no face shows is told as before: neutral, happiness, surprise, sadness, disgust, fear";
     assert!(said.contains(rest) && said.contains("as it starts: 0."), "{said}");
     let said = done(&folder, &format!("{train} one --resume"));
     assert!(said.contains("one/best: epoch"), "{said}");

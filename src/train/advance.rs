@@ -246,7 +246,12 @@ impl Training {
         }
         let score = judgement.accuracy;
         over.judgement = Some(judgement);
-        over.best = self.state.about.best.is_none_or(|best| score > best.score);
+        // What was learnt and is no worse takes the place of the start.
+        over.best = self
+            .state
+            .about
+            .best
+            .is_none_or(|best| score > best.score || best.epoch == 0 && score == best.score);
         if over.best {
             self.state.about.best = Some(Best { epoch: over.epoch, score });
         }

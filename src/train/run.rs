@@ -240,7 +240,7 @@ impl Training {
         self.classes.len() / self.recipe().batch
     }
 
-    /// The best epoch so far: that of the highest accuracy, the first of equals.
+    /// The best epoch so far: that of the highest accuracy, the first of equals; the start only if all are worse.
     pub fn best(&self) -> Option<Best> {
         self.state.about.best
     }

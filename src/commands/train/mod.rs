@@ -101,7 +101,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     match training.best() {
         Some(best) => {
             let epoch = match best.epoch {
-                0 => "as it started, which no epoch surpassed".to_owned(),
+                0 => "as it started, better than any epoch".to_owned(),
                 epoch => format!("epoch {epoch}"),
             };
             talk.say(&format!("{}: {epoch}, {:.4} of validation", output.join("best").display(), best.score));

@@ -290,7 +290,8 @@ impl Options {
         let most = if usual.adapt { usual.batch - 1 } else { usize::MAX };
         let neighbours = self.neighbours.unwrap_or(Estimation::default().neighbours.min(most));
         let lde = Estimation { neighbours, memory: self.memory };
-        let el = Contrast { momentum: self.momentum, queue: self.queue, sure: self.sure, ..Contrast::default() };
+        let el =
+            Contrast { momentum: self.momentum, queue: self.queue, sure: self.sure, ..Contrast::default() };
         Ok(Recipe {
             seed: self.seed,
             epochs: self.epochs.map_or(usual.epochs, |n| n as usize),
