@@ -81,8 +81,9 @@ starts)
 changes)
     report=
     for seed in ${SEEDS:-0}; do
-        parts="$common --size 64 --epochs 4 --seed $seed --memory 0.5 --momentum 0.99 --landmark-weight 0.08 --sigma 0.0268"
-        s="$common --size 64 --epochs 4 --seed $seed $plain"
+        all="$common --size 64 --epochs 4 --seed $seed"
+        s="$all $plain"
+        parts="$all --memory 0.5 --momentum 0.99 --landmark-weight 0.08 --sigma 0.0268"
         run "changes-none-$seed" $s --augment off
         run "changes-usual-$seed" $s
         run "changes-average-$seed" $s --average 0.99

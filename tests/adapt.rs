@@ -11,6 +11,19 @@ fn done(folder: &Scratch, arguments: &str) -> String {
     told + &said
 }
 
+/// A folder with painted pictures in `data` and a model that learnt them, `first/best`.
+fn with_a_model() -> Scratch {
+    let folder = Scratch::new();
+    painted_start(&folder.path("start.safetensors"));
+    painted_data(&folder.path("data"));
+    done(
+        &folder,
+        "train --data data --freeze backbone --start start.safetensors --size 32 --views 1 --epochs 20 --batch 16 \
+         --rate 0.01 --output first",
+    );
+    folder
+}
+
 /// The accuracy of a model on the pictures that the first one learnt from.
 fn accuracy(folder: &Scratch, model: &str) -> f32 {
     let told = done(folder, &format!("evaluate --data data --model {model}"));
@@ -20,14 +33,7 @@ fn accuracy(folder: &Scratch, model: &str) -> f32 {
 
 #[test]
 fn what_is_rehearsed_is_not_forgotten_and_travels_with_the_model() {
-    let folder = Scratch::new();
-    painted_start(&folder.path("start.safetensors"));
-    painted_data(&folder.path("data"));
-    done(
-        &folder,
-        "train --data data --freeze backbone --start start.safetensors --size 32 --views 1 --epochs 20 --batch 16 \
-         --rate 0.01 --output first",
-    );
+    let folder = with_a_model();
     assert!(accuracy(&folder, "first/best") > 0.9);
     let choose = "rehearsal --data data --model first/best";
     for (more, expected) in [
@@ -90,14 +96,7 @@ fn what_is_rehearsed_is_not_forgotten_and_travels_with_the_model() {
 
 #[test]
 fn where_every_epoch_is_worse_than_the_start_the_start_is_the_best() {
-    let folder = Scratch::new();
-    painted_start(&folder.path("start.safetensors"));
-    painted_data(&folder.path("data"));
-    done(
-        &folder,
-        "train --data data --freeze backbone --start start.safetensors --size 32 --views 1 --epochs 20 --batch 16 \
-         --rate 0.01 --output first",
-    );
+    let folder = with_a_model();
     // What is learnt has its labels swapped, what is kept back has the right ones.
     let mut table = "path,label,split\n".to_owned();
     for (shown, label) in [("sadness", "happiness"), ("happiness", "sadness")] {
