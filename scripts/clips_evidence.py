@@ -25,13 +25,16 @@ from clips_table import NAMES, majority
 FRESH = ["neutral", "happiness", "surprise", "sadness"]
 FEWEST, MOST, KEPT = 4, 15, 40
 PULL = ["--rehearsal", "0", "--epochs", "40"]
+WRONG = ["--noise", "symmetric:0.25"]
 WAYS = {
     "default (rehearsal)": [],
     "pull towards the start, 200": [*PULL, "--decay", "200"],
-    "pull towards the start, 2000": [*PULL, "--decay", "2000"],
+    "pull towards the start, 1000": [*PULL, "--decay", "1000"],
     "nothing holds": [*PULL, "--decay", "0"],
-    "a quarter of the labels wrong": ["--noise", "symmetric:0.25"],
-    "a quarter wrong, LDE": ["--noise", "symmetric:0.25", "--lde", "on"],
+    "a quarter of the labels wrong": WRONG,
+    "a quarter wrong, LDE": [*WRONG, "--lde", "on"],
+    "the same, weight 4": [*WRONG, "--lde", "on", "--lde-weight", "4", "--neighbours", "3"],
+    "the same, weight 10": [*WRONG, "--lde", "on", "--lde-weight", "10", "--neighbours", "3", "--memory", "0.8"],
 }
 VIDEO = "target/media/WolfgangLanger_Pexels.mp4"
 # She cries, and laughs from 9.45 s on.

@@ -5,7 +5,8 @@
 #   scripts/experiments.sh cpu SHARDS START RUNS       the reduced list (8,000 images, 64x64, 8 epochs) on a CPU
 #   scripts/experiments.sh proof SHARDS START RUNS     which part of LA-Net does what, long enough to memorise wrong labels
 #   scripts/experiments.sh starts SHARDS - RUNS        where to start from and how large to see, two epochs each
-#   scripts/experiments.sh changes SHARDS START RUNS   what each change of the pictures, the moving average and LA-Net do
+#   scripts/experiments.sh changes SHARDS START RUNS   what each change of the pictures, the moving average, flip consistency and
+#                                                      LA-Net do (START: SFace's weights)
 #   scripts/experiments.sh gpu SHARDS START RUNS shipped     only the runs whose names begin so
 #
 # SHARDS: what `lanet-live prepare` made of FER+ (with its labels.csv); START: the backbone's starting weights;
@@ -81,7 +82,7 @@ starts)
 changes)
     report=
     for seed in ${SEEDS:-0}; do
-        all="$common --size 64 --epochs 4 --seed $seed"
+        all="$common --backbone sface-mobilenet-v1 --size 64 --epochs 4 --seed $seed"
         s="$all $plain"
         parts="$all --memory 0.5 --momentum 0.99 --landmark-weight 0.08 --sigma 0.0268"
         run "changes-none-$seed" $s --augment off
@@ -91,6 +92,7 @@ changes)
         run "changes-coarse0-$seed" $s --augment coarse=0,blur=0
         run "changes-turn10-$seed" $s --augment turn=10
         run "changes-cutmix-$seed" $s --cutmix 0.5
+        run "changes-flip-$seed" $s --flip-consistency 5
         run "changes-landmarks-$seed" $parts --lde off --el off
         run "changes-lanet-$seed" $parts
     done

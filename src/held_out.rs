@@ -135,7 +135,7 @@ pub fn fit(
         let mut by_temperature = fits.clone();
         by_temperature.iter_mut().for_each(|fit| fit.vectors = Vectors::default());
         let by_temperature = tell(by_temperature)?;
-        let weight = learnt.map_or([1.0; COUNT], |learnt| weights(&learnt.shares, power));
+        let weight = learnt.map_or([1.0; COUNT], |learnt| weights(&learnt.shares, power, truth));
         let loss = |told: &[Distribution]| loss(told, truth, &weight);
         let (temperature, vector) = (loss(&by_temperature), loss(&by_vector));
         let better = if vector < temperature { Scaling::Vector } else { Scaling::Temperature };

@@ -158,6 +158,15 @@ fn clips_in_folders_and_tables_are_evaluated_and_those_of_no_use_are_named() {
     }
     assert!(run(&folder, "evaluate --data clips --face 0").1.contains("says no face"));
 
+    // Half of a clip is used, and that it is half is said.
+    let half = folder.path("half/happiness/half.mkv");
+    fs::create_dir_all(half.parent().unwrap()).unwrap();
+    ffmpeg(&format!("-loop 1 -framerate 10 -t 4 -i {} -vf scale=320:-2 -c:v mjpeg", face.display()), &half);
+    let bytes = fs::read(&half).unwrap();
+    fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
+    let said = done(&folder, "evaluate --data half");
+    assert!(said.contains("half.mkv' is cut short"), "{said}");
+
     // Pieces of clips, people, and pictures beside them.
     let table = "path,label,person,start,end\nclips/happiness/a.mp4,happiness,anna,0.5,1\n\
                  clips/anger/b.mkv,anger,bea,1.2,\nclips/anger/b.mkv,anger,bea,1,0.5\nface.jpg,happiness,anna,,\n\

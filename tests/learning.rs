@@ -225,6 +225,18 @@ fn the_whole_method_runs_from_shards_is_resumed_and_loses_nothing() {
     lanet_live(&folder, "prepare --data both --output both");
     assert_eq!(fs::read(folder.path("both/labels.csv")).unwrap(), table);
 
+    // Who is shown goes with the faces, so that nobody is learnt from and checked.
+    for (person, label) in [("anna", "happiness"), ("bea", "anger")] {
+        let mut pictures: Vec<_> =
+            fs::read_dir(folder.path("data").join(label)).unwrap().map(|file| file.unwrap().path()).collect();
+        pictures.sort();
+        fs::create_dir_all(folder.path("people").join(person).join(label)).unwrap();
+        fs::copy(&pictures[0], folder.path("people").join(person).join(label).join("a.png")).unwrap();
+    }
+    done("prepare --data people --output kept");
+    let table = fs::read_to_string(folder.path("kept/labels.csv")).unwrap();
+    assert!(table.contains("anna/happiness/a.png,happiness,anna"), "{table}");
+
     let train = "train --data shards --size 32 --batch 8 --neighbours 3 --queue 64 --output";
     let said = done(&format!("{train} run --epochs 1 --seed 5"));
     assert!(said.contains("epoch   1:"), "{said}");

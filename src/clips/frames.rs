@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::labels::Entry;
 use super::sample::{Sample, Still};
+use super::samples::Found;
 use crate::error::{Error, Result};
 use crate::expression::Distribution;
 use crate::face::{Face, FaceFinder, Mesh, Which, align};
@@ -23,11 +24,12 @@ pub const MOST: usize = 60;
 /// The side of what is kept of a face, in pixels.
 const SIDE: usize = 128;
 
-/// The samples of a piece of a clip, in the order of their times; the inner error says why there are none.
+/// The samples of a piece of a clip, in the order of their times, and what of it could not be read; the inner error says why
+/// there are none.
 ///
 /// # Errors
 /// A network that fails.
-pub fn samples(entry: &Entry, finder: &FaceFinder, which: Which) -> Result<Result<Vec<Sample>>> {
+pub fn samples(entry: &Entry, finder: &FaceFinder, which: Which) -> Result<Result<Found>> {
     let [start, end] = entry.piece;
     let start = start.unwrap_or_default();
     let reader = match Reader::open(&entry.path) {
@@ -40,10 +42,14 @@ pub fn samples(entry: &Entry, finder: &FaceFinder, which: Which) -> Result<Resul
     // Nothing of another clip is known.
     let (mut finder, mut samples) = (finder.clone(), Vec::new());
     let (mut looked_at, mut crowded) = (0, 0);
+    let (warnings, mut broken) = (reader.warnings(), None);
     for frame in reader {
         let frame = match frame {
             Ok(frame) => frame,
-            Err(_) if looked_at > 0 => break,
+            Err(error) if looked_at > 0 => {
+                broken = Some(error.line());
+                break;
+            }
             Err(error) => return Ok(Err(error)),
         };
         if !dues.meet(frame.time) {
@@ -75,7 +81,8 @@ pub fn samples(entry: &Entry, finder: &FaceFinder, which: Which) -> Result<Resul
             Error::new(format!("none of the {looked_at} frames looked at shows the face")).advice(advice)
         ));
     }
-    Ok(Ok(samples))
+    let broken = broken.or_else(|| warnings.take().first().map(ToString::to_string));
+    Ok(Ok((samples, broken)))
 }
 
 /// The times at which a frame is due.

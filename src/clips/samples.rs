@@ -25,12 +25,15 @@ const CLIPS: usize = 8;
 /// A picture or clip that cannot be used, and why.
 pub type Unreadable = (PathBuf, String);
 
+/// What a picture or clip gives, and what of it could not be read.
+pub(super) type Found = (Vec<Sample>, Option<String>);
+
 /// What came of an extraction.
 #[derive(Debug)]
 pub struct Extracted {
     /// The samples, in the order of the entries, without the pictures and clips that cannot be used.
     pub samples: Vec<Sample>,
-    /// Pictures and clips that cannot be used, each with the reason.
+    /// Pictures and clips that cannot be used, or not wholly, each with the reason.
     pub unreadable: Vec<Unreadable>,
     /// Why the faces could not be remembered, if they could not.
     pub forgotten: Option<Error>,
@@ -115,21 +118,21 @@ impl Iterator for Extraction {
         let entries = &rest[..turn.take_while(|entry| entry.is_clip() == clips).count()];
         let (finder, cache) = (&self.finder, &self.cache);
         // A file that cannot be read is one thing, a network that fails another.
-        type Look = (Option<(Stamp, Option<Points>)>, Result<Vec<Sample>>);
+        type Look = (Option<(Stamp, Option<Points>)>, Result<Found>);
         let look = |finder: &mut FaceFinder, entry: &Entry| -> Result<Look> {
             if clips {
                 return Ok((None, of_clip(entry, finder, which)?));
             }
             let stamp = Stamp::of(&entry.path);
             if let Some(face) = cache.get(&entry.path, stamp) {
-                return Ok((None, Ok(vec![of_picture(entry, face)])));
+                return Ok((None, Ok((vec![of_picture(entry, face)], None))));
             }
             let image = match picture(&entry.path) {
                 Ok(image) => image,
                 Err(error) => return Ok((None, Err(error))),
             };
             let face = finder.find_in_crop(&image)?.as_ref().and_then(points_of);
-            Ok((stamp.map(|stamp| (stamp, face)), Ok(vec![of_picture(entry, face)])))
+            Ok((stamp.map(|stamp| (stamp, face)), Ok((vec![of_picture(entry, face)], None))))
         };
         let looks: Result<Vec<_>> = entries.par_iter().map_init(|| finder.clone(), look).collect();
         let looks = match looks {
@@ -139,14 +142,15 @@ impl Iterator for Extraction {
                 return Some(Err(error));
             }
         };
-        for (n, (entry, (new, samples))) in entries.iter().zip(looks).enumerate() {
+        for (n, (entry, (new, found))) in entries.iter().zip(looks).enumerate() {
             if let Some((stamp, face)) = new {
                 self.cache.put(&entry.path, stamp, face);
             }
-            match samples {
-                Ok(samples) => {
-                    let entry = self.done + n;
-                    self.samples.extend(samples.into_iter().map(|sample| Sample { entry, ..sample }));
+            match found {
+                Ok((samples, broken)) => {
+                    let number = self.done + n;
+                    self.samples.extend(samples.into_iter().map(|sample| Sample { entry: number, ..sample }));
+                    self.unreadable.extend(broken.map(|why| (entry.path.clone(), why)));
                 }
                 Err(error) => self.unreadable.push((entry.path.clone(), error.line())),
             }
@@ -169,11 +173,11 @@ fn of_picture(entry: &Entry, face: Option<Points>) -> Sample {
 }
 
 #[cfg(feature = "capture")]
-fn of_clip(entry: &Entry, finder: &FaceFinder, which: Which) -> Result<Result<Vec<Sample>>> {
+fn of_clip(entry: &Entry, finder: &FaceFinder, which: Which) -> Result<Result<Found>> {
     super::frames::samples(entry, finder, which)
 }
 
 #[cfg(not(feature = "capture"))]
-fn of_clip(_: &Entry, _: &FaceFinder, _: Which) -> Result<Result<Vec<Sample>>> {
+fn of_clip(_: &Entry, _: &FaceFinder, _: Which) -> Result<Result<Found>> {
     Ok(Err(Error::new("this build reads no clips").advice("build it with the feature 'capture'")))
 }

@@ -32,7 +32,8 @@ pub fn together(entries: &[Entry]) -> Vec<usize> {
 
 impl Dataset {
     /// Every tenth person becomes `valid` and the others `train`, drawn by `seed`. Where the data know of one person at
-    /// most, every tenth clip or picture of each expression does; an expression's only one is learnt from.
+    /// most, every tenth clip or picture of each expression does; an expression's only one is learnt from. What is undecided
+    /// goes with whatever it belongs to, else to `train`.
     pub fn share_out(&mut self, train: &str, valid: &str, seed: u64) {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let (several, numbers) = (several_people(&self.entries), together(&self.entries));
@@ -61,6 +62,15 @@ impl Dataset {
                 let split = if n < checked { valid } else { train };
                 entries.into_iter().for_each(|entry| entry.split = Some(split.to_owned()));
             }
+        }
+        let all: Vec<_> = self.entries.iter().chain(&self.undecided).cloned().collect();
+        let numbers = together(&all);
+        let (decided, undecided) = numbers.split_at(self.entries.len());
+        let checked: BTreeSet<_> = (self.entries.iter().zip(decided))
+            .filter_map(|(entry, number)| (entry.split.as_deref() == Some(valid)).then_some(number))
+            .collect();
+        for (entry, number) in self.undecided.iter_mut().zip(undecided) {
+            entry.split = Some(if checked.contains(number) { valid } else { train }.to_owned());
         }
     }
 }
@@ -126,7 +136,16 @@ mod tests {
                 entry.person = Some("bea".into());
             }
             data.share_out("train", "valid", seed);
+            let undecided = ["anna", "bea", "cleo"]
+                .map(|person| Entry { person: Some(person.into()), ..entry(Anger, format!("{person}.png")) });
+            let mut more = Dataset { undecided: undecided.to_vec(), ..data.clone() };
+            more.share_out("train", "valid", seed);
             let people = sides(&data, |entry| entry.person.clone().unwrap());
+            for entry in &more.undecided {
+                let split = entry.split.as_deref().unwrap();
+                let with = people.get(entry.person.as_deref().unwrap());
+                assert!(with.map_or(split == "train", |sides| sides.contains(split)), "{entry:?}");
+            }
             assert!(people.len() == 2 && people.values().all(|sides| sides.len() == 1), "{people:?}");
             assert_ne!(people["anna"], people["bea"]);
         }

@@ -92,8 +92,7 @@ pub fn check_person(name: &str) -> Result<()> {
 
 /// The name of a clip begun at this time that no file in the folder has.
 pub(super) fn free_name(folder: &Path, time: SystemTime) -> PathBuf {
-    let [year, month, day, hour, minute, second] = utc(time);
-    let stem = format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}");
+    let stem = text_of(time).replace(['-', ':', 'Z'], "").replace('T', "-");
     let name = |n: u32| match n {
         1 => folder.join(format!("{stem}.mp4")),
         n => folder.join(format!("{stem}-{n}.mp4")),
@@ -101,31 +100,11 @@ pub(super) fn free_name(folder: &Path, time: SystemTime) -> PathBuf {
     (1..).map(name).find(|name| !name.exists()).unwrap_or_default()
 }
 
-/// A time as it is said of a clip.
+/// A time as it is said of a clip, in UTC; what no clock should say, before 1970 or after 9999, is the end of that.
 pub(super) fn text_of(time: SystemTime) -> String {
-    let [year, month, day, hour, minute, second] = utc(time);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// Year, month, day, hour, minute and second in UTC; times before 1970 are 1970.
-fn utc(time: SystemTime) -> [u64; 6] {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let is_leap =
-        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let (mut year, mut days) = (1970, seconds / 86_400);
-    while days >= 365 + u64::from(is_leap(year)) {
-        days -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let mut month = 1;
-    for length in [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    [year, month, days + 1, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60]
+    let first = SystemTime::UNIX_EPOCH;
+    let time = time.clamp(first, first + Duration::from_secs(253_402_300_799));
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 #[cfg(test)]
@@ -168,6 +147,8 @@ mod tests {
         assert_eq!(at(951_827_696), "2000-02-29T12:34:56Z");
         assert_eq!(at(1_798_761_599), "2026-12-31T23:59:59Z");
         assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00Z");
+        assert_eq!(at(1 << 40), "9999-12-31T23:59:59Z");
+        assert_eq!(text_of(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), at(0));
     }
 
     #[test]

@@ -75,10 +75,10 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
             std::fs::copy(source, part.path()).with_context(failed)?;
         } else {
             let mut writer = csv::Writer::from_path(part.path()).with_context(failed)?;
-            writer.write_record(["path", "label"]).with_context(failed)?;
+            writer.write_record(["path", "label", "person"]).with_context(failed)?;
             for entry in &data.entries {
-                let name = name_below(folder, &entry.path);
-                writer.write_record([name.as_str(), entry.label.name()]).with_context(failed)?;
+                let (name, person) = (name_below(folder, &entry.path), entry.person.as_deref().unwrap_or(""));
+                writer.write_record([&name, entry.label.name(), person]).with_context(failed)?;
             }
             writer.flush().with_context(failed)?;
         }

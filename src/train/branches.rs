@@ -39,6 +39,8 @@ pub struct Branches {
 pub struct Seen {
     /// f (B, d).
     pub features: Tensor,
+    /// What f is the mean of (B, h, w, d); `None` for a classifier on several stages.
+    pub map: Option<Tensor>,
     /// (B, C)
     pub logits: Tensor,
     /// What the second classifier says (B, C).
@@ -152,7 +154,7 @@ impl Branches {
         let logits = weights.linear("head", &features)?; // (B, C)
         let landmark = if self.landmarks > 0 { Some(self.landmark(weights, &stem, mode)?) } else { None };
         let meant = self.meant.then(|| weights.linear("meant", &features)).transpose()?; // (B, C)
-        Ok(Seen { features, logits, meant, landmark })
+        Ok(Seen { features, map: Some(top), logits, meant, landmark })
     }
 
     /// The landmark branch on what both branches share (B, H/4, W/4, c4).

@@ -29,6 +29,13 @@ pub struct Course {
     pub about: String,
 }
 
+impl Course {
+    /// Whether a run goes on with the data that it began with: those that it learns from, and those that choose the epoch.
+    pub(super) fn fingerprint(&self) -> String {
+        format!("{} {}", self.train.fingerprint(), self.valid.fingerprint())
+    }
+}
+
 /// Where a course comes from.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -118,7 +125,6 @@ impl Source {
         let shared_out = !data.has_splits();
         if shared_out {
             data.share_out(&self.train, &valid, self.seed);
-            data.undecided.iter_mut().for_each(|entry| entry.split = Some(self.train.clone()));
         }
         let part = |name: Option<&str>| name.map_or(Ok(Vec::new()), |name| data.split(name));
         let checked = match part(Some(&valid)) {
@@ -132,6 +138,11 @@ impl Source {
             entries[0].extend(of_train.cloned());
         }
         let mut skipped = data.skipped.clone();
+        let homeless = data.entries.iter().filter(|entry| entry.split.is_none()).count();
+        if homeless > 0 {
+            let what = format!("{homeless} lines without a part");
+            skipped.push(Skipped { what, why: "the column 'split' says nothing".into() });
+        }
         let (mut given, unlabelled) = Given::named(&self.data, &self.labels)?;
         skipped.extend(unlabelled);
         if let Some(corrections) = &self.corrections {

@@ -30,6 +30,15 @@ pub fn divergence(target: &Tensor, logits: &Tensor) -> Result<Tensor> {
     Ok(((target * (log_target - log_softmax(logits)?)?)?.sum_all()? / b as f64)?)
 }
 
+/// Flip attention consistency: class activation maps (B, h, w, C) of faces against those of the faces mirrored, which should
+/// be the same mirrored; the mean of the squared differences. Source: EAC (Zhang et al. 2022, arXiv 2207.10299).
+///
+/// # Errors
+/// Shapes that differ.
+pub fn consistency(maps: &Tensor, of_mirrored: &Tensor) -> Result<Tensor> {
+    Ok((maps - of_mirrored.flip(&[2])?)?.sqr()?.mean_all()?)
+}
+
 /// The constants of the adaptive wing loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Wing {
@@ -126,6 +135,18 @@ mod tests {
         check_gradient(&[noise(&[2, 2, 3, 3], 4)], |t| {
             adaptive_wing(&t[0], &wanted, &near, &known, Wing::default()).unwrap()
         });
+    }
+
+    #[test]
+    fn maps_are_consistent_if_those_of_the_mirrored_are_mirrored() {
+        let maps = noise(&[2, 3, 4, 5], 1);
+        let columns: Vec<_> = (0..4).rev().map(|x| maps.narrow(2, x, 1).unwrap()).collect();
+        let mirrored = Tensor::cat(&columns, 2).unwrap();
+        assert!(scalar(&consistency(&maps, &mirrored).unwrap()).abs() < 1e-12);
+        let off = scalar(&consistency(&maps, &(mirrored + 0.5).unwrap()).unwrap());
+        assert!((off - 0.25).abs() < 1e-9, "{off}");
+        assert!(scalar(&consistency(&maps, &maps).unwrap()) > 0.1);
+        check_gradient(&[maps, noise(&[2, 3, 4, 5], 2)], |t| consistency(&t[0], &t[1]).unwrap());
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct Probe {
 
 impl Probe {
     /// A classifier, or two with `meant`, on `pools` of the backbone of this plan, which a card calls `network`.
-    pub fn new(plan: Plan, pools: Vec<Pool>, meant: bool, network: String, input: Input) -> Self {
+    pub fn new(plan: Plan, mut pools: Vec<Pool>, meant: bool, network: String, input: Input) -> Self {
         let card = Card {
             name: "backbone".into(),
             network,
@@ -62,6 +62,8 @@ impl Probe {
             classes: Expression::ALL.to_vec(),
             results: toml::Table::new(),
         };
+        // In the order in which a network in use has them.
+        pools.sort_by_key(|pool| pool.stage);
         Self { plan, pools, meant, adapt: false, rehearse: false, card, backbone: OnceLock::new() }
     }
 
@@ -244,7 +246,7 @@ impl Probe {
         let meant = self.meant.then(|| weights.linear("meant", &standard)).transpose()?;
         let (first, count) = self.last();
         let features = standard.narrow(1, first, count)?.contiguous()?;
-        Ok(Seen { features, logits, meant, landmark: None })
+        Ok(Seen { features, map: None, logits, meant, landmark: None })
     }
 
     /// The tensors of a [`LaNet`]: the backbone as it came, and a classifier for features as they come.

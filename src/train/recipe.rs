@@ -53,6 +53,10 @@ pub struct Recipe {
     /// How often a rectangle of a picture is that of another face, and the labels are mixed by its area (CutMix).
     #[serde(default)]
     pub cutmix: f64,
+    /// The weight of how much class activation maps of mirrored faces differ from mirrored maps, see
+    /// [`super::loss::consistency`]; `None`: mirrored faces are not compared.
+    #[serde(default)]
+    pub consistency: Option<f64>,
     /// So many of the samples are learnt from, drawn by the seed; `None`: all.
     pub images: Option<usize>,
     /// Labels that are made wrong on purpose.
@@ -124,6 +128,7 @@ impl Recipe {
             order: Order::Balanced,
             augmentation: Augmentation::default(),
             cutmix: 0.0,
+            consistency: None,
             images: None,
             noise: None,
             probe: None,
@@ -240,6 +245,15 @@ impl Recipe {
                 "use at least one epoch and a side from 32 to 1024",
             );
         }
+        if self.optimiser == Method::AdamW && self.rate * self.decay > 1.0 {
+            return refuse(
+                format!(
+                    "a decay of {} at a rate of {} takes more off the weights than there is",
+                    self.decay, self.rate
+                ),
+                "use --decay and --rate whose product is at most 1",
+            );
+        }
         if !(self.rate.is_finite() && self.rate > 0.0 && self.decay.is_finite() && self.decay >= 0.0) {
             return refuse(format!("nothing learns at a rate of {}", self.rate), "use a rate such as 0.001");
         }
@@ -271,10 +285,22 @@ impl Recipe {
                 "use --mix and --average from 0 to 1, and --meant-weight from 0",
             );
         }
-        if !share(self.cutmix) || self.cutmix > 0.0 && self.probe.is_some() {
+        let whole = self.probe.is_none() && self.frozen.is_none();
+        if !share(self.cutmix) || self.cutmix > 0.0 && !(whole && self.lde.is_none()) {
             return refuse(
-                "pictures are mixed with a share from 0 to 1, and only while the backbone learns".into(),
-                "use --cutmix from 0 to 1, without --freeze backbone",
+                "pictures are mixed with a share from 0 to 1, only while the whole net learns, and what neighbours say is \
+                 said of whole pictures"
+                    .into(),
+                "use --cutmix from 0 to 1, with --lde off --el off and without --freeze",
+            );
+        }
+        if self.consistency.is_some_and(|weight| !weight.is_finite() || weight < 0.0)
+            || self.consistency.is_some() && !whole
+        {
+            return refuse(
+                "mirrored faces are compared with a weight that is not negative, and only while the whole net learns"
+                    .into(),
+                "use --flip-consistency from 0, without --freeze",
             );
         }
         if self.sigma.is_some_and(|sigma| !(sigma > 0.0 && sigma <= 1.0)) {
@@ -304,10 +330,13 @@ impl Recipe {
                 );
             }
             let known = |pool: &Pool| (1..=stages).contains(&pool.stage) && (1..=8).contains(&pool.grid);
-            if pools.is_empty() || !pools.iter().all(known) || self.views == 0 {
+            let twice = (1..pools.len()).any(|n| pools[..n].iter().any(|pool| pool.stage == pools[n].stage));
+            if pools.is_empty() || twice || !pools.iter().all(known) || self.views == 0 {
                 return refuse(
                     format!("a classifier needs a view of each face and layers of {}", self.backbone.name()),
-                    &format!("use --views from 1, and --layers from 1 to {stages} with grids up to 8"),
+                    &format!(
+                        "use --views from 1, and --layers from 1 to {stages}, each once, with grids up to 8"
+                    ),
                 );
             }
         }

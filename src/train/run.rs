@@ -141,7 +141,7 @@ impl Training {
             Some(_) => format!("classifier learnt from {}; backbone: {from}", course.about),
         };
         let net = Learner::new(&recipe, plan);
-        let (state, unsettled) = State::new(recipe, origin, &net, &course.train, start, device)?;
+        let (state, unsettled) = State::new(recipe, origin, &net, &course, start, device)?;
         let mut training = Self::of(state, net, course, device);
         if unsettled {
             let order = Order::Shuffled.draw(&training.classes, 0.0, &mut training.state.about.rng);
@@ -167,10 +167,9 @@ impl Training {
     pub(super) fn resume_with(state: State, plan: Plan, mut course: Course, device: &Device) -> Result<Self> {
         let recipe = &state.about.recipe;
         recipe.prepare(&mut course.train, plan.depth(), device)?;
-        if course.train.fingerprint() != state.about.data {
-            return Err(
-                Error::new("it began with other data").advice("give the same --data and label options")
-            );
+        if course.fingerprint() != state.about.data {
+            return Err(Error::new("it began with other data")
+                .advice("give the same --data, and the same options of parts, people and labels"));
         }
         let net = Learner::new(recipe, plan);
         Ok(Self::of(state, net, course, device))

@@ -130,6 +130,7 @@ fn stop_and_resume(recipe: Recipe) {
         Training::resume_with(state, plan(), course, &Device::Cpu)
     };
     assert!(load(course(lesson(39, 4), lesson(12, 4))).unwrap_err().line().contains("other data"));
+    assert!(load(course(lesson(40, 4), lesson(11, 4))).unwrap_err().line().contains("other data"));
     // Other pictures under the same names.
     let mut other = given();
     other.train.faces[3].picture = other.train.faces[4].picture.clone();
@@ -258,8 +259,10 @@ fn a_classifier_learns_on_a_backbone_that_stays_as_it_is_to_the_bit() {
     let said = values(&used.forward(&pictures).unwrap());
     let judged = training.judged.as_ref().unwrap().1.concat();
     assert!(said.iter().zip(&judged).all(|(a, b)| (a - b).abs() < 0.05), "{said:?} {judged:?}");
-    // Every option counts.
+    // The order in which layers are named says nothing; every option counts.
     let plain = losses(&mut begin(classifier()));
+    let reversed = classifier().probe.map(|pools| pools.into_iter().rev().collect());
+    assert_eq!(losses(&mut begin(Recipe { probe: reversed, ..classifier() })), plain);
     for other in [
         Recipe { rate: 1e-2, ..classifier() },
         Recipe { decay: 0.9, ..classifier() },
@@ -307,6 +310,20 @@ fn the_whole_method_learns_from_wrong_labels_and_says_what_it_made_of_them() {
 }
 
 #[test]
+fn a_net_that_compares_mirrored_faces_looks_at_the_same_places() {
+    let off = Recipe { landmarks: None, lde: None, el: None, augmentation: Augmentation::NONE, ..recipe() };
+    let differ = |weight| {
+        let recipe = Recipe { epochs: 6, rate: 1e-2, consistency: Some(weight), ..off.clone() };
+        let epochs = epochs(&mut begin(recipe).unwrap());
+        let first = epochs[0].losses;
+        assert!((first.total - first.given - weight * first.consistency).abs() < 1e-4, "{first:?}");
+        epochs[5].losses.consistency
+    };
+    let (compared, only_measured) = (differ(5.0), differ(1e-9));
+    assert!(0.0 < compared && compared < 0.5 * only_measured, "{compared} {only_measured}");
+}
+
+#[test]
 fn whoever_waits_hears_of_everything_that_takes_long() {
     let recipe = Recipe { frozen: Some(5), landmarks: None, el: None, epochs: 1, ..recipe() };
     let given = course(lesson(35, 4), lesson(20, 4));
@@ -329,6 +346,7 @@ fn whoever_waits_hears_of_everything_that_takes_long() {
 #[test]
 fn what_cannot_work_is_refused() {
     let line = |recipe: Recipe| begin(recipe).unwrap_err().line();
+    let frozen = |recipe| Recipe { frozen: Some(2), ..recipe };
     assert!(line(Recipe { batch: 36, ..recipe() }).contains("35 samples do not fill a batch of 36"));
     assert!(line(Recipe { batch: 1, ..recipe() }).contains("batch"));
     let lde = Some((Estimation { neighbours: 8, memory: 0.9 }, 1.0));
@@ -340,9 +358,16 @@ fn what_cannot_work_is_refused() {
         assert!(line(Recipe { rate, ..recipe() }).contains("rate"));
         assert!(line(Recipe { rate, ..classifier() }).contains("rate"));
     }
+    assert!(line(Recipe { optimiser: Method::AdamW, decay: 1e3, ..recipe() }).contains("--decay"));
+    let mixed = Recipe { cutmix: 0.5, ..recipe() };
+    assert!(line(mixed.clone()).contains("--lde off"));
+    assert!(line(frozen(Recipe { lde: None, el: None, ..mixed })).contains("--freeze"));
     assert!(line(Recipe { side: 8, ..recipe() }).contains("side"));
     assert!(line(Recipe { average: Some(1.5), ..recipe() }).contains("--average"));
     assert!(line(Recipe { sigma: Some(0.0), ..recipe() }).contains("--sigma"));
+    for (weight, net) in [(-1.0, recipe()), (5.0, classifier()), (5.0, frozen(recipe()))] {
+        assert!(line(Recipe { consistency: Some(weight), ..net }).contains("--flip-consistency"));
+    }
     let spots = Recipe { sigma: Some(0.025), ..recipe() }.spots(16);
     assert_eq!((spots.sigma, recipe().spots(16).sigma), (0.4, 1.5));
     let lde = Some((Estimation { neighbours: 3, memory: 2.0 }, 1.0));
@@ -356,6 +381,8 @@ fn what_cannot_work_is_refused() {
     for (stage, grid) in [(0, 1), (14, 1), (5, 0), (5, 9)] {
         assert!(line(head(stage, grid)).contains("--layers from 1 to 13"));
     }
+    let twice = Some(vec![Pool { stage: 11, grid: 1 }; 2]);
+    assert!(line(Recipe { probe: twice, ..classifier() }).contains("each once"));
     let one = course(lesson(1, 1), Lesson::default());
     let one = Training::begin_with(recipe(), plan(), one, None, &Device::Cpu);
     assert!(one.unwrap_err().line().contains("1 samples are too few"));

@@ -90,12 +90,19 @@ impl Start {
                 .advice("use --start with a model, or --adapt off"));
         };
         let mut recipe = Recipe::personal(backbone, side);
-        let known = self.pools(&backbone.plan());
+        let plan = backbone.plan();
+        let known = self.pools(&plan);
+        let rehearses = self.tensors.keys().any(|name| name.starts_with(rehearsal::PREFIX));
+        // Of layers without features to rehearse nothing would hold what is learnt.
+        let held = |stage| {
+            !rehearses || self.tensors.contains_key(&format!("{}{}", rehearsal::PREFIX, plan.head(stage)))
+        };
         let usual = recipe.probe.take().unwrap_or_default();
-        let new = usual.into_iter().filter(|pool| known.iter().all(|known| known.stage != pool.stage));
+        let new = usual
+            .into_iter()
+            .filter(|&Pool { stage, .. }| held(stage) && known.iter().all(|known| known.stage != stage));
         let mut pools: Vec<_> = new.chain(known.iter().copied()).collect();
         pools.sort_by_key(|pool| pool.stage);
-        let rehearses = self.tensors.keys().any(|name| name.starts_with(rehearsal::PREFIX));
         let (rehearsal, decay) = if rehearses { (recipe.rehearsal, recipe.decay) } else { (None, 200.0) };
         Ok(Recipe { probe: Some(pools), rehearsal, decay, ..recipe })
     }

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
 use super::contrast::Queues;
+use super::course::Course;
 use super::heads::Priors;
 use super::labels::Bank;
 use super::learner::Learner;
-use super::lesson::Lesson;
 use super::nursery::Nursery;
 use super::optim::Optimiser;
 use super::recipe::Recipe;
@@ -28,7 +28,7 @@ use crate::expression::COUNT;
 pub struct About {
     /// What decides it.
     pub recipe: Recipe,
-    /// The fingerprint of its lesson.
+    /// The fingerprint of its course.
     pub data: String,
     /// Epochs done.
     pub epoch: usize,
@@ -93,7 +93,7 @@ impl State {
         recipe: Recipe,
         origin: String,
         net: &Learner,
-        lesson: &Lesson,
+        course: &Course,
         start: Option<&Start>,
         device: &Device,
     ) -> Result<(Self, bool)> {
@@ -105,14 +105,14 @@ impl State {
             follower: None,
             averaged: None,
             optimiser: Optimiser::new(recipe.optimiser, recipe.decay),
-            bank: Bank::new(lesson.labels.iter().map(|label| label.to_vec()), COUNT),
+            bank: Bank::new(course.train.labels.iter().map(|label| label.to_vec()), COUNT),
             queues: Queues::new(device)?,
             about: About {
-                data: lesson.fingerprint(),
+                data: course.fingerprint(),
                 epoch: 0,
                 rng: nursery.rng,
                 best: None,
-                priors: Priors::of(lesson)?,
+                priors: Priors::of(&course.train)?,
                 origin,
                 expected: start.filter(|_| recipe.adapt).and_then(|start| start.card.as_ref()?.learnt()),
                 recipe,

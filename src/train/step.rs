@@ -13,7 +13,7 @@ use super::loss::{self, Wing};
 use super::probe::rehearsed;
 use super::recipe::Meant;
 use super::state::State;
-use super::weights::Mode;
+use super::weights::{Mode, Weights};
 use crate::error::{Error, Result};
 use crate::expression::{COUNT, Expression};
 
@@ -32,6 +32,9 @@ pub struct Losses {
     pub landmarks: f64,
     /// The contrastive loss.
     pub contrast: f64,
+    /// How much class activation maps of mirrored faces differ from mirrored ones.
+    #[serde(default)]
+    pub consistency: f64,
     /// Divergence from what the start says of what is rehearsed.
     #[serde(default)]
     pub rehearsed: f64,
@@ -52,6 +55,7 @@ impl Losses {
         self.estimated += other.estimated * share;
         self.landmarks += other.landmarks * share;
         self.contrast += other.contrast * share;
+        self.consistency += other.consistency * share;
         self.rehearsed += other.rehearsed * share;
         self.agreement += other.agreement * share;
         self.sure += other.sure * share;
@@ -62,7 +66,7 @@ impl Losses {
 /// Learns from one batch, seen as `sight`, at `rate`; `classes` and `truth` are those that all samples were given and have.
 ///
 /// # Errors
-/// Tensors that do not fit. Where the loss is not a number nothing is changed, and `losses.total` says so.
+/// Tensors that do not fit. Where the loss is not a number nothing is learnt, and `losses.total` says so.
 pub fn step(
     state: &mut State,
     net: &Learner,
@@ -100,6 +104,14 @@ pub fn step(
         let offsets = about.expected.map_or([0.0; COUNT], |learnt| learnt.offsets());
         let logits = logits.broadcast_add(&Tensor::new(&offsets, device)?)?;
         losses.push(("rehearsed", weight, loss::divergence(&told, &logits)?));
+    }
+
+    if let (Some(weight), Sight::Pictures(x)) = (recipe.consistency, sight) {
+        let mirrored = net.forward(weights, &Sight::Pictures(x.flip(&[3])?), Mode::Learn)?;
+        if let (Some(map), Some(of_mirrored)) = (&seen.map, &mirrored.map) {
+            let (maps, of_mirrored) = (class_maps(weights, map)?, class_maps(weights, of_mirrored)?);
+            losses.push(("consistency", weight, loss::consistency(&maps, &of_mirrored)?));
+        }
     }
 
     if let (Some(weight), Some(landmark)) = (recipe.landmarks, &seen.landmark) {
@@ -164,6 +176,7 @@ pub fn step(
         estimated: value("estimated")?,
         landmarks: value("landmarks")?,
         contrast: value("contrast")?,
+        consistency: value("consistency")?,
         rehearsed: value("rehearsed")?,
         agreement: same(&top, &|sample| classes[sample]),
         sure: share(pseudo.iter().filter(|&&label| (label as usize) < COUNT).count()),
@@ -187,6 +200,14 @@ pub fn step(
         }
     }
     Ok(told)
+}
+
+/// What the classifier, which does not learn from it, says at each place of a map (B, h, w, d), but for its bias: class
+/// activation maps (B, h, w, C), Zhou et al. 2016, arXiv 1512.04150.
+fn class_maps(weights: &Weights, map: &Tensor) -> Result<Tensor> {
+    let (b, h, w, d) = map.dims4()?;
+    let classifier = weights.get("head.weight")?.detach(); // (C, d)
+    Ok(map.reshape((b * h * w, d))?.matmul(&classifier.t()?)?.reshape((b, h, w, COUNT))?)
 }
 
 fn scalar(t: &Tensor) -> Result<f64> {

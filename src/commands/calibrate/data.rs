@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use clap::{Args, ValueEnum};
+use lanet_live::clips::split::together;
 use lanet_live::clips::{Dataset, Sample, Which};
 use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
-use lanet_live::folds::numbered;
 use lanet_live::held_out::{self, Fitted, Heard, Scaling};
 #[cfg(feature = "capture")]
 use lanet_live::images;
@@ -85,7 +85,7 @@ pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Resu
         Some(split) => data.split(split)?,
         None => data.entries,
     };
-    let cache = cache_folder(options.cache.as_deref(), folder);
+    let (cache, numbers) = (cache_folder(options.cache.as_deref(), folder), together(&entries));
     let Some(samples) = samples(entries, Which::Only, &cache, &device, talk, stop)? else {
         return Ok(Outcome::Interrupted);
     };
@@ -96,7 +96,9 @@ pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Resu
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let split = options.split.as_deref().unwrap_or("all");
     let on = format!("{name}, {split}, {} faces", samples.len());
-    let Some(fitted) = fit(&model, &samples, &on, (wanted, options.seed), &device, talk, stop)? else {
+    let groups: Vec<_> = samples.iter().map(|sample| numbers[sample.entry]).collect();
+    let Some(fitted) = fit(&model, (&samples, &groups), &on, (wanted, options.seed), &device, talk, stop)?
+    else {
         return Ok(Outcome::Interrupted);
     };
     let truth: Vec<_> = samples.iter().map(|sample| sample.label).collect();
@@ -109,10 +111,11 @@ pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Resu
     print(|out| out.write_all(text(&fitted).as_bytes()))
 }
 
-/// Fits a calibration of a model to samples that it did not learn from, `on` saying what they are; `None` if the user stopped it.
+/// Fits a calibration of a model to samples that it did not learn from, each with the number of what it belongs to, `on` saying
+/// what they are; `None` if the user stopped it.
 pub fn fit(
     model: &Model,
-    samples: &[Sample],
+    (samples, groups): (&[Sample], &[usize]),
     on: &str,
     (wanted, seed): (Option<Scaling>, u64),
     device: &Device,
@@ -123,9 +126,8 @@ pub fn fit(
         return Ok(None);
     };
     let truth: Vec<_> = samples.iter().map(|sample| sample.label).collect();
-    let groups = groups(samples);
     let fit = |logits| {
-        let heard = Heard { logits, truth: &truth, groups: &groups };
+        let heard = Heard { logits, truth: &truth, groups };
         held_out::fit((&model.card.fingerprint, on), heard, model.card.learnt(), wanted, seed)
     };
     let mut fitted = fit(&usual)?;
@@ -145,11 +147,6 @@ fn output(options: &Options, model_name: &str) -> Result<PathBuf> {
     let file = options.output.clone().unwrap_or_else(usual);
     drop(Part::create(&file, options.overwrite)?);
     Ok(file)
-}
-
-/// What belongs together has one number.
-pub fn groups(samples: &[Sample]) -> Vec<usize> {
-    numbered(&samples.iter().map(|sample| &sample.path).collect::<Vec<_>>())
 }
 
 #[cfg(feature = "capture")]

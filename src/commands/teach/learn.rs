@@ -8,6 +8,7 @@ use candle_core::{DType, Device};
 use lanet_live::calibration::Calibration;
 use lanet_live::clips::labels::folder_of;
 use lanet_live::clips::sample::name_below;
+use lanet_live::clips::split::together;
 use lanet_live::clips::{Dataset, Sample};
 use lanet_live::error::{Error, Result};
 use lanet_live::expression::{COUNT, Distribution, Expression};
@@ -23,11 +24,13 @@ use super::Options;
 use super::figures::Figures;
 use crate::commands::audit::{judged, look};
 use crate::commands::bar::Bar;
-use crate::commands::calibrate::data::{fit, groups};
+use crate::commands::calibrate::data::fit;
 use crate::commands::evaluate::{cache_folder, logits, samples, tell_skipped};
 use crate::commands::{Stop, Talk};
 
-/// The part of the clips that checks what is learnt.
+/// The part of the clips that is learnt from.
+const LEARNT: &str = "train";
+/// The part that checks what is learnt.
 const KEPT_BACK: &str = "valid";
 /// Doubtful labels that are said.
 const DOUBTS: usize = 3;
@@ -56,6 +59,11 @@ pub fn learn(
     let mut data = Dataset::open(clips)?;
     tell_skipped(talk, &data.skipped, "lines or folders");
     data.only(&options.person)?;
+    if data.has_splits() {
+        data.entries = [data.split(LEARNT)?, data.split(KEPT_BACK).unwrap_or_default()].concat();
+    }
+    let numbers = together(&data.entries);
+    let groups = |samples: &[Sample]| samples.iter().map(|sample| numbers[sample.entry]).collect::<Vec<_>>();
     let (which, cache) = (options.face.unwrap_or_default(), cache_folder(None, clips));
     let Some(samples) = samples(data.entries.clone(), which, &cache, device, talk, stop)? else {
         return Ok(None);
@@ -73,7 +81,7 @@ pub fn learn(
     // Clips of no use check nothing.
     data.entries.retain(|entry| samples.iter().any(|sample| sample.path == entry.path));
     if !data.has_splits() {
-        data.share_out("train", KEPT_BACK, 0);
+        data.share_out(LEARNT, KEPT_BACK, 0);
     }
     let kept: BTreeSet<_> =
         data.split(KEPT_BACK).unwrap_or_default().into_iter().map(|entry| entry.path).collect();
@@ -84,11 +92,11 @@ pub fn learn(
             .advice("record more or longer clips"));
     }
     let folder = folder_of(clips);
-    if with.check_labels(folder, &samples, start)?.is_none() {
+    if with.check_labels(folder, &samples, groups(&samples), start)?.is_none() {
         return Ok(None);
     }
     let (kept, learnt): (Vec<_>, Vec<_>) = samples.into_iter().partition(is_kept);
-    with.learn(folder, start, &learnt, &kept)
+    with.learn(folder, start, &learnt, (&kept, &groups(&kept)))
 }
 
 impl With<'_> {
@@ -97,7 +105,7 @@ impl With<'_> {
         folder: &Path,
         start: &Start,
         learnt: &[Sample],
-        kept: &[Sample],
+        (kept, groups): (&[Sample], &[usize]),
     ) -> Result<Option<Taught>> {
         let Self { options, device, talk, stop } = self;
         let lesson = |samples| from_samples(folder, samples, &Given::Votes);
@@ -109,7 +117,7 @@ impl With<'_> {
             None
         } else {
             let on = format!("{} faces of clips that were kept back", kept.len());
-            match fit(&model, kept, &on, (None, 0), device, talk, stop) {
+            match fit(&model, (kept, groups), &on, (None, 0), device, talk, stop) {
                 Ok(None) => return Ok(None),
                 Ok(fitted) => fitted,
                 Err(error) => {
@@ -134,11 +142,11 @@ impl With<'_> {
 
         let (profiles, person) = (Path::new(FOLDER), &options.person);
         let home = profile::model_in(&profile::folder_of(profiles, person)?);
-        // At no moment a neutral of one model stands beside another.
-        profile::forget_neutral(profiles, person)?;
         let card = model.save_with(&home, DType::F16, |card, fresh| {
             calibration.fingerprint.clone_from(&card.fingerprint);
-            calibration.save(&fresh.join(CALIBRATION), false)
+            calibration.save(&fresh.join(CALIBRATION), false)?;
+            // At no moment a neutral of one model stands beside another.
+            profile::forget_neutral(profiles, person)
         })?;
         if let Some(neutral) = neutral {
             profile::keep_neutral(profiles, person, &Neutral { fingerprint: card.fingerprint, ..neutral })?;
@@ -149,14 +157,20 @@ impl With<'_> {
     }
 
     /// Says which labels are probably wrong; `None` if the user stopped it.
-    fn check_labels(self, folder: &Path, samples: &[Sample], start: &Start) -> Result<Option<()>> {
+    fn check_labels(
+        self,
+        folder: &Path,
+        samples: &[Sample],
+        groups: Vec<usize>,
+        start: &Start,
+    ) -> Result<Option<()>> {
         let Self { options, device, talk, stop } = self;
         let piece = |sample: &Sample| Piece { path: name_below(folder, &sample.path), between: [None; 2] };
         let pieces: Vec<_> = samples.iter().map(piece).collect();
         let lesson = from_samples(folder, samples, &Given::Votes)?;
         let Recipe { backbone, side, .. } = start.personal()?;
         let by = (Recipe::classifier(backbone, side), start);
-        let (lesson, findings) = match look(lesson, groups(samples), by, None, device, talk, stop) {
+        let (lesson, findings) = match look(lesson, groups, by, None, device, talk, stop) {
             Ok(Some(looked)) => looked,
             Ok(None) => return Ok(None),
             Err(error) => {

@@ -8,7 +8,8 @@ use lanet_live::train::Epoch;
 use serde::{Deserialize, Serialize};
 
 /// A line of the table; what there was not is empty.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 struct Row {
     epoch: usize,
     images: usize,
@@ -20,6 +21,7 @@ struct Row {
     estimated: f64,
     landmarks: f64,
     contrast: f64,
+    consistency: f64,
     rehearsed: f64,
     /// The share of samples that are told as they are labelled.
     agreement: f64,
@@ -50,6 +52,7 @@ impl Row {
             estimated: short(losses.estimated),
             landmarks: short(losses.landmarks),
             contrast: short(losses.contrast),
+            consistency: short(losses.consistency),
             rehearsed: short(losses.rehearsed),
             agreement: short(losses.agreement),
             sure: sure.map(short),

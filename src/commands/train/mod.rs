@@ -147,7 +147,7 @@ fn training(
     });
     if options.resume {
         talk.say(
-            "going on as the run began: options other than --data, --split-..., --labels and --corrections do not count",
+            "going on as the run began: only options that say what is learnt from count, and must be as they were",
         );
         return Training::resume(state, course, device).map(Some);
     }
