@@ -115,6 +115,19 @@ fn a_model_is_calibrated_where_it_will_be_read_and_only_once_without_leave() {
     let calibrate = "calibrate --data data --model run/best";
     let (success, _, said) = lanet_live(&folder, calibrate);
     assert!(!success && said.contains("calibration.toml' exists already"), "{said}");
+    // What is read is never written, and nothing twice.
+    let picture = fs::read_dir(folder.path("data/anger")).unwrap().next().unwrap().unwrap().file_name();
+    let picture = format!("data/anger/{}", picture.to_str().unwrap());
+    let audit = "audit --data data --start run/best --output found";
+    for (arguments, words) in [
+        (format!("{calibrate} -y --output {picture}"), "both read and written"),
+        (format!("{audit} -y --probabilities {picture}"), "both read and written"),
+        (format!("{audit} --probabilities ./found/audit.csv"), "written twice"),
+        ("evaluate --data data --model run/best --json z.json --faces ./z.json".into(), "written twice"),
+    ] {
+        let (success, _, said) = lanet_live(&folder, &arguments);
+        assert!(!success && said.contains(words), "{arguments}: {said}");
+    }
     let (success, told, said) = lanet_live(&folder, &format!("{calibrate} -y --scaling vector"));
     assert!(success && told.contains("on faces not fitted to") && told.contains(": vector"), "{said} {told}");
     let text = fs::read_to_string(folder.path("run/best/calibration.toml")).unwrap();

@@ -55,6 +55,8 @@ fn a_clip_is_recorded_as_it_is_with_what_is_said_of_it() {
     assert_eq!(about.frames, times.len() as u64);
     assert!((about.seconds - times.len() as f64 / 30.0).abs() < 2e-3, "{about:?}");
     assert!(about.recorded.ends_with('Z') && about.program == env!("CARGO_PKG_VERSION"), "{about:?}");
+    let (success, said) = run(&folder, &format!("{record} --start 2.39"));
+    assert!(!success && said.contains("no clip was recorded"), "{said}");
     // Two within a second have names of their own, and one without a face is said to be of no use.
     let Some(empty) = media("no_face.mp4") else { return };
     let said =

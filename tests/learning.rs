@@ -160,6 +160,13 @@ fn a_classifier_learns_from_folders_of_pictures_the_same_each_time_and_is_evalua
 
     let (success, _, said) = lanet_live(&folder, &format!("{train} one"));
     assert!(!success && said.contains("holds a run already"), "{said}");
+    fs::remove_file(folder.path("one/run.safetensors")).unwrap();
+    let (success, _, said) = lanet_live(&folder, &format!("{train} one"));
+    assert!(!success && said.contains("one/best' exists already"), "{said}");
+    fs::create_dir_all(folder.path("mine/best")).unwrap();
+    fs::write(folder.path("mine/best/diary.txt"), "mine").unwrap();
+    let (success, _, said) = lanet_live(&folder, &format!("{train} mine -y"));
+    assert!(!success && said.contains("holds more than a model") && !said.contains("epoch"), "{said}");
     // Nothing is replaced without leave, and what is read never; without a cache it goes on.
     for (arguments, expected) in [
         ("--json out.json", "'out.json' exists already"),
@@ -233,6 +240,9 @@ fn the_whole_method_runs_from_shards_is_resumed_and_loses_nothing() {
         fs::create_dir_all(folder.path("people").join(person).join(label)).unwrap();
         fs::copy(&pictures[0], folder.path("people").join(person).join(label).join("a.png")).unwrap();
     }
+    fs::write(folder.path("gone.csv"), "path,label\ngone.png,anger\n").unwrap();
+    let (success, _, said) = lanet_live(&folder, "prepare --data gone.csv --output none");
+    assert!(!success && said.contains("gone.png") && !folder.path("none/labels.csv").exists(), "{said}");
     done("prepare --data people --output kept");
     let table = fs::read_to_string(folder.path("kept/labels.csv")).unwrap();
     assert!(table.contains("anna/happiness/a.png,happiness,anna"), "{table}");

@@ -52,6 +52,15 @@ fn what_a_profile_cannot_be_is_said_in_one_line() {
     }
     one_line("calibrate --person= --neutral --input a.mp4", 2, "cannot be called ''");
     one_line("calibrate --person anna --neutral --face no --input a.mp4", 2, "says no face");
+    for start in ["nan", "inf", "1e300"] {
+        one_line(
+            &format!("calibrate --person anna --neutral --input a.mp4 --start {start}"),
+            2,
+            "seconds, 0 or more",
+        );
+    }
+    one_line("calibrate --person anna --neutral --input a.mp4 --output c.toml", 2, "--output");
+    one_line("calibrate --person anna --neutral --input a.mp4 --device cuda:99", 1, "");
     let (Some(empty), Some(many), Some(one)) =
         (media("no_face.mp4"), media("multi_face.jpg"), media("single_face.jpg"))
     else {

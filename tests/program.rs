@@ -157,6 +157,9 @@ fn a_configuration_is_laid_under_the_options() {
     // It exists now, so it is refused, and then replaced.
     assert_eq!(lanet_live(&folder, "--config c.toml").status.code(), Some(1));
     assert!(lanet_live(&folder, "--config c.toml -y").status.success());
+    // Of two that exclude each other the one on the command line counts.
+    fs::write(folder.path("y.toml"), "overwrite = true\n").unwrap();
+    assert!(lanet_live(&folder, "--config y.toml --input grey.png --results out/ --resume").status.success());
     // Whoever names an input does not want the file's camera; a switch is a key like any other.
     fs::write(folder.path("camera.toml"), "camera = 0\nquiet = true\nsmoothing = 0\n").unwrap();
     let output = lanet_live(&folder, "--config camera.toml --smoothing 1 --input grey.png --results -");

@@ -111,7 +111,7 @@ mod capture {
         cannot open 'DIR/missing.mp4': No such file or directory (os error 2); check the name
         'DIR/empty.mp4' is empty; copy or download it again
         'DIR/text.mp4' cannot be read as a video; check that it is a whole video file and that a player shows it
-        'DIR/clip.mp4' ends at 0.50 s, before the start at 9.00 s; choose an earlier start
+        the last frame of 'DIR/clip.mp4' is at 0.40 s, before the start at 9.00 s; choose an earlier start
         'rtsp://127.0.0.1:1/live' gives no video; check the address, the network and the password
         (wrong use) 'DIR/new.txt' cannot be written as a video; end the name in one of .mp4, .m4v, .mov, .mkv
         (wrong use) 'DIR/clip.mp4' is both read and written; choose another name for the output

@@ -63,7 +63,8 @@ fn each_has_its_file_and_what_fails_is_in_a_table() {
 #[test]
 fn what_is_done_is_skipped_and_other_settings_are_refused() {
     let folder = corpus();
-    fs::write(folder.path("list.txt"), "a.mp4\n\nsub/a.mp4\r\nsub/b.mp4\n").unwrap();
+    // As some editors write it.
+    fs::write(folder.path("list.txt"), "\u{feff}a.mp4\n\nsub/a.mp4\r\nsub/b.mp4\n").unwrap();
     let run = |more: &str| lanet_live(&folder, &format!("--input-list list.txt --results out {more}"));
     let first = run("");
     assert!(
@@ -92,6 +93,13 @@ fn what_is_done_is_skipped_and_other_settings_are_refused() {
     let anew = run("-y --smoothing 0.5");
     assert!(anew.status.success() && said(&anew).contains("read 3 of 3 inputs"), "{}", said(&anew));
     assert!(run("--resume --smoothing 0.5").status.success());
+    // What is not replaced would count as made with what is asked for now.
+    let part = lanet_live(&folder, "--input a.mp4 --results out -y");
+    let line = said(&part);
+    assert!(part.status.code() == Some(1) && line.contains("was made with other settings"), "{line}");
+    fs::write(folder.path("out/_lanet-live.json"), "{").unwrap();
+    let line = said(&run("--resume"));
+    assert!(line.contains("does not say what was asked for"), "{line}");
 }
 
 #[test]
@@ -108,6 +116,21 @@ fn all_rows_go_to_standard_output_and_pictures_into_their_folder() {
     let sources = names.map(|name| text.matches(&format!("\"{name}\"")).count());
     assert_eq!((sources, text.lines().count()), ([1, 1, 1, 5], 8), "{text}");
     assert!(names.iter().all(|name| folder.path("drawn").join(name).exists()));
+    // A folder that is named by a dot has a name all the same; pictures become no video.
+    let here = command(&folder)
+        .current_dir(folder.path("photos"))
+        .args(["--input", ".", "--results", "../out/"])
+        .output();
+    assert!(here.unwrap().status.success() && folder.path("out/photos.parquet").exists());
+    for file in ["marked.mp4", "a.mp4"] {
+        let output = lanet_live(&folder, &format!("--input photos --output {file}"));
+        assert!(
+            output.status.code() == Some(2) && said(&output).contains("is no folder"),
+            "{}",
+            said(&output)
+        );
+    }
+    assert!(!folder.path("marked.mp4").exists());
 }
 
 #[test]
@@ -138,7 +161,7 @@ fn what_cannot_be_is_refused_in_one_line_before_anything_is_read() {
     fs::write(folder.path("empty.txt"), "\n").unwrap();
     for (arguments, code, words) in [
         ("--input a.mp4 sub/a.mp4", 2, "add --results DIR/"),
-        ("--input a.mp4 sub/a.mp4 --results all.csv", 2, "cannot be written to one file, 'all.csv'"),
+        ("--input a.mp4 sub/a.mp4 --results all.csv", 2, "'all.csv' is a file's name"),
         ("--input a.mp4 ./a.mp4 --results out", 2, "'out/a.mp4.parquet' would be written twice"),
         ("--input a.mp4 sub/a.mp4 --output .", 2, "would be both read and written"),
         ("--input a.mp4 sub/a.mp4 --results out --serve", 2, "neither shown nor served"),

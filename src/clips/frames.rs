@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::labels::Entry;
-use super::sample::{Sample, Still};
-use super::samples::Found;
+use super::sample::{Found, Sample, Still};
 use crate::error::{Error, Result};
 use crate::expression::Distribution;
 use crate::face::{Face, FaceFinder, Mesh, Which, align};

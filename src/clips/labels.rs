@@ -204,7 +204,9 @@ impl Columns {
 
 fn wrong_columns(header: &StringRecord) -> Error {
     let found: Vec<_> = header.iter().collect();
-    Error::new(format!("its columns are {}", found.join(","))).advice(format!(
+    let found =
+        if found.is_empty() { "it is empty".into() } else { format!("its columns are {}", found.join(",")) };
+    Error::new(found).advice(format!(
         "a table needs path,label or path and a column of votes for each of {}; split, person, start and end are optional",
         Expression::ALL.map(Expression::name).join(", ")
     ))
@@ -215,7 +217,8 @@ fn read_table(table: &Path) -> Result<Dataset> {
     let columns = Columns::of(&reader.headers().context("it is no table")?.clone())?;
     let folder = table.parent().unwrap_or(Path::new(""));
     let mut dataset = Dataset::default();
-    for record in reader.records() {
+    let mut records = reader.records();
+    while let Some(record) = records.next() {
         let (what, entry) = match record {
             Ok(record) => {
                 let line = record.position().map_or(0, csv::Position::line);
@@ -227,7 +230,19 @@ fn read_table(table: &Path) -> Result<Dataset> {
             }
             Err(error) => {
                 let line = error.position().map_or(0, csv::Position::line);
-                (format!("line {line}"), Err(Error::new("it does not have the columns of the table")))
+                let after = records.reader().position().line();
+                let why = match error.kind() {
+                    csv::ErrorKind::Utf8 { .. } => "it is not UTF-8",
+                    _ if after > line + 1 => {
+                        return Err(Error::new(format!(
+                            "a quote in line {line} is not closed, so that {} lines are one",
+                            after - line
+                        ))
+                        .advice("close it, or take it out"));
+                    }
+                    _ => "it does not have the columns of the table",
+                };
+                (format!("line {line}"), Err(Error::new(why)))
             }
         };
         match entry {
@@ -378,6 +393,24 @@ fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
     use Expression::{Anger, Happiness, Neutral};
+
+    #[test]
+    fn a_quote_that_is_not_closed_hides_no_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join("labels.csv");
+        let read = |text: &[u8]| {
+            fs::write(&table, text).unwrap();
+            read_table(&table)
+        };
+        let error = read(b"path,label\na.png,anger\n\"b.png,fear\nc.png,fear\n").unwrap_err();
+        assert!(error.line().contains("a quote in line 3 is not closed"), "{}", error.line());
+        let data = read(b"path,label\n\xff.png,anger\na.png\nc.png,fear\n").unwrap();
+        let why: Vec<_> = data.skipped.iter().map(|skipped| &*skipped.why).collect();
+        assert_eq!(
+            (data.entries.len(), why),
+            (1, vec!["it is not UTF-8", "it does not have the columns of the table"])
+        );
+    }
 
     #[test]
     fn votes_by_hand() {

@@ -14,6 +14,9 @@ use crate::images;
 /// Larger pictures are reduced to this side, in pixels: a crop needs no more.
 const LONGEST: u32 = 4096;
 
+/// What a picture or clip gives, and what of it could not be read.
+pub(super) type Found = (Vec<Sample>, Option<String>);
+
 /// What is kept of a frame of a clip.
 #[derive(Debug, Clone)]
 pub struct Still {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::Entry;
 use super::cache::{Cache, Points, Stamp, mesh_of, points_of};
-use super::sample::{Sample, picture};
+use super::sample::{Found, Sample, picture};
 use crate::error::{Error, Result};
 use crate::expression::Distribution;
 use crate::face::{FaceFinder, Options, Which};
@@ -24,9 +24,6 @@ const CLIPS: usize = 8;
 
 /// A picture or clip that cannot be used, and why.
 pub type Unreadable = (PathBuf, String);
-
-/// What a picture or clip gives, and what of it could not be read.
-pub(super) type Found = (Vec<Sample>, Option<String>);
 
 /// What came of an extraction.
 #[derive(Debug)]

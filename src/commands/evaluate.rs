@@ -23,7 +23,7 @@ use lanet_live::reading::UNSURE_CONFIDENCE;
 use serde_json::json;
 
 use super::bar::Bar;
-use super::{Outcome, Stop, Talk, print, same_file};
+use super::{Outcome, Stop, Talk, place, print, same_file};
 
 /// Faces between two looks at the bar.
 const BATCH: usize = 64;
@@ -99,7 +99,10 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         data.only(person)?;
     }
     tell_skipped(talk, &data.skipped, "lines or folders");
-    check_targets(options, &data)?;
+    let files = [&options.json, &options.fit_calibration, &options.faces, &options.diagram];
+    let files: Vec<&Path> = files.into_iter().flatten().map(|file| &**file).collect();
+    options.diagram.as_deref().map_or(Ok(()), |file| images::format_of(file).map(drop))?;
+    check_targets(&files, &data, &options.data, options.overwrite)?;
     let entries = match &options.split {
         Some(split) => data.split(split)?,
         None => data.entries,
@@ -139,6 +142,8 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let calibration = expecting(calibration)?;
     let figures = Figures::of(&samples, &truth, &logits, &calibration);
     let raw = Figures::of(&samples, &truth, &logits, &expecting(Calibration::none(fingerprint))?);
+    // What was measured is said whatever becomes of the files.
+    let outcome = print(|out| out.write_all(figures.text(&calibration.words(), raw.ece).as_bytes()))?;
     if let Some(file) = &options.json {
         figures.save(file, options.overwrite)?;
     }
@@ -154,28 +159,26 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         let faces = samples.iter().zip(&logits).map(|(sample, &logits)| (name(sample), sample.label, logits));
         save_faces(file, "label", faces, options.overwrite)?;
     }
-    print(|out| out.write_all(figures.text(&calibration.words(), raw.ece).as_bytes()))
+    Ok(outcome)
 }
 
-/// Refuses what cannot be written, before anything is measured.
-fn check_targets(options: &Options, data: &Dataset) -> Result<()> {
-    let mut targets: Vec<&Path> = Vec::new();
-    targets.extend(
-        [&options.json, &options.fit_calibration, &options.faces].into_iter().flatten().map(|p| &**p),
-    );
-    if let Some(file) = &options.diagram {
-        images::format_of(file)?;
-        targets.push(file);
-    }
-    let table = table_of(&options.data);
+/// Refuses files to write that are read from the data at `at`, that come twice, or that cannot be written, before anything is
+/// computed.
+///
+/// # Errors
+/// Such a file.
+pub fn check_targets(targets: &[&Path], data: &Dataset, at: &Path, overwrite: bool) -> Result<()> {
+    let table = table_of(at);
     for (n, file) in targets.iter().enumerate() {
-        let mut read = data.entries.iter().map(|entry| &entry.path).chain(&table);
-        let twice = match (read.any(|read| same_file(read, file)), targets[..n].contains(file)) {
+        let entries = data.entries.iter().chain(&data.undecided);
+        let mut read = entries.map(|entry| &entry.path).chain(&table);
+        let before = |other: &&Path| place(other) == place(file);
+        let twice = match (read.any(|read| same_file(read, file)), targets[..n].iter().any(before)) {
             (true, _) => "both read and written",
             (_, true) => "written twice",
             _ => {
                 // Made and dropped again.
-                drop(Part::create(file, options.overwrite)?);
+                drop(Part::create(file, overwrite)?);
                 continue;
             }
         };

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
-use lanet_live::error::{Context, Error, Result};
+use lanet_live::error::{Context, Error, Kind, Result};
 
 /// For options whose values say what is wrong with them.
 fn parsed<T: FromStr<Err = Error>>(text: &str) -> std::result::Result<T, String> {
@@ -201,6 +201,11 @@ pub fn start(arguments: Vec<OsString>) -> u8 {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::Interrupted) => 130,
         Err(error) => {
+            let error = match error.kind() {
+                Kind::NotFound => error.or_advice("check the name"),
+                Kind::Output => error.or_advice("check the name, its rights, and that the disk is not full"),
+                _ => error,
+            };
             tell(&format!("lanet-live: {}", error.line()));
             if error.is_usage() { 2 } else { 1 }
         }
@@ -224,9 +229,11 @@ fn parse(arguments: Vec<OsString>) -> Result<clap::error::Result<Cli>> {
     #[cfg(feature = "capture")]
     if let Ok(Cli { config: Some(file), watch, .. }) = &cli {
         // Whoever names an input does not want that of the configuration.
-        let left_out = if watch.has_input() { &["camera", "input", "input-list"][..] } else { &[] };
+        let mut left_out = if watch.has_input() { vec!["camera", "input", "input-list"] } else { Vec::new() };
+        left_out.extend(watch.resume().then_some("overwrite"));
+        left_out.extend(watch.overwrite().then_some("resume"));
         let command = Cli::command().args_override_self(true);
-        let arguments = config::lay_under(&command, file, &arguments, left_out)?;
+        let arguments = config::lay_under(&command, file, &arguments, &left_out)?;
         let matches = command.try_get_matches_from(arguments);
         return Ok(matches.and_then(|matches| clap::FromArgMatches::from_arg_matches(&matches)));
     }
@@ -271,6 +278,13 @@ fn watch(_: Cli, _: &Stop) -> Result<Outcome> {
 /// Whether two names stand for one file that exists.
 pub fn same_file(a: &Path, b: &Path) -> bool {
     a.file_name() == b.file_name() && matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// The same for all ways to write a path, whether there is a file already or not.
+pub fn place(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    path.canonicalize().unwrap_or_else(|_| folder.join(path.file_name().unwrap_or_default()))
 }
 
 /// Prints on standard output; that nobody reads to the end is no failure.

@@ -68,6 +68,10 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     }
     drop(bar);
     let outcome = preparation.finish()?;
+    if outcome.kept == 0 {
+        let why = outcome.unreadable.first().map_or(String::new(), |(what, why)| format!(": {what}: {why}"));
+        return Err(Error::new(format!("no picture of '{}' can be used{why}", options.data.display())));
+    }
 
     if let Some(part) = table {
         let failed = || format!("cannot write '{}'", target.display());

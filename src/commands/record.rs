@@ -42,7 +42,7 @@ pub struct Options {
     #[arg(long, value_name = "INPUT")]
     input: Option<OsString>,
     /// So long [default: until the window is closed, Ctrl-C, or the input ends]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     seconds: Option<f64>,
     /// Begin at this time of a video
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "camera")]
@@ -119,10 +119,11 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     for warning in warnings.take() {
         talk.say(&format!("warning: {warning}"));
     }
-    let mut failure = ended.outcome.and(shown).err();
+    let (mut failure, mut wrote) = (ended.outcome.and(shown).err(), false);
     for receiver in ended.receivers {
         match receiver.outcome {
             Ok(Some(clip)) => {
+                wrote = true;
                 talk.say(&format!("wrote {}", clip.display()));
                 look_at(&clip, options.label, talk);
             }
@@ -139,8 +140,17 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     match failure {
         Some(failure) => Err(failure),
         None if stop.asked() => Ok(Outcome::Interrupted),
+        None if !wrote => {
+            Err(Error::new(format!("no clip was recorded: there was not one frame from {from}"))
+                .advice("choose an earlier --start, or look for what the camera sends"))
+        }
         None => Ok(Outcome::Done),
     }
+}
+
+/// A number of seconds in which something can be recorded.
+fn some_seconds(text: &str) -> std::result::Result<f64, String> {
+    seconds(text).ok().filter(|&long| long > 0.0).ok_or_else(|| "a number of seconds over 0 is needed".into())
 }
 
 /// Shows what is recorded, with a mark that says so, until it ends or the user closes the window.

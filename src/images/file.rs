@@ -123,7 +123,9 @@ fn bgr_from_picture(picture: DynamicImage) -> Image {
 pub fn write(path: &Path, image: &Image, overwrite: bool) -> Result<()> {
     let format = format_of(path)?;
     let part = Part::create(path, overwrite)?;
-    encode(part.path(), format, image).with_context(|| format!("cannot write '{}'", path.display()))?;
+    encode(part.path(), format, image)
+        .with_context(|| format!("cannot write '{}'", path.display()))
+        .map_err(|error| error.of_kind(Kind::Output).advice("check that the disk is not full"))?;
     part.finish()
 }
 

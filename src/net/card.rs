@@ -55,6 +55,25 @@ pub struct Card {
 }
 
 impl Card {
+    /// Refuses numbers that mean nothing.
+    fn check(&self) -> Result<()> {
+        let mixes = match self.mix {
+            None => [0.0; 2],
+            Some(Mix::Always(mix)) => [mix; 2],
+            Some(Mix::ByPrior { natural, balanced }) => [natural, balanced],
+        };
+        if !mixes.into_iter().chain(self.prior).all(|share| (0.0..=1.0).contains(&share)) {
+            return Err(Error::new("prior and mix are numbers from 0 to 1"));
+        }
+        let Input { width, height, mean, std, .. } = self.input;
+        let sides = [width, height].into_iter().all(|side| (1..=LARGEST).contains(&side));
+        let usable = |std: f32| std.is_finite() && std > 0.0;
+        if !sides || !std.into_iter().all(usable) || !mean.into_iter().all(f32::is_finite) {
+            return Err(Error::new(format!("the input has sides from 1 to {LARGEST}, and a std over 0")));
+        }
+        Ok(())
+    }
+
     /// How its logits are to be read, if they leave it out how frequent expressions are.
     pub fn learnt(&self) -> Option<Learnt> {
         Some(Learnt { shares: self.priors?, usual: self.prior.unwrap_or(1.0) })
@@ -93,6 +112,9 @@ pub enum Mix {
         balanced: f32,
     },
 }
+
+/// The largest side of an input, in pixels.
+const LARGEST: usize = 4096;
 
 /// The input tensor of a network: (batch, 3, height, width), each value (pixel - mean) / std with pixels 0 to 255.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -197,6 +219,7 @@ impl Model {
     /// As [`Model::load`].
     pub fn parse(card: &str, weights: &[u8], device: &Device) -> Result<Self> {
         let card: Card = toml::from_str(card).context("its card.toml is not a model's card")?;
+        card.check().context("its card.toml is not a model's card")?;
         if fingerprint(weights) != card.fingerprint {
             return Err(Error::new("its weights.safetensors is damaged, or is not the one of its card")
                 .advice("get both files again"));
@@ -380,6 +403,19 @@ mod tests {
             assert_eq!(back.tensor("w").unwrap().to_vec1::<f32>().unwrap(), [1.0, 2.0, 0.5]);
             assert!(back.tensor("v").unwrap_err().line().contains("'v'"));
         }
+        let card = fs::read_to_string(folder.join("card.toml")).unwrap();
+        for (from, to) in [
+            ("width = ", "width = 99999"),
+            ("name = ", "prior = 1.5\nname = "),
+            ("std = [", "std = [0.0, 1.0, 1.0] #"),
+        ] {
+            assert!(card.contains(from), "{card}");
+            let changed = card.replacen(from, to, 1);
+            fs::write(folder.join("card.toml"), changed).unwrap();
+            let line = Model::load(&folder, &Device::Cpu).unwrap_err().line();
+            assert!(line.contains("card.toml is not a model's card"), "{to}: {line}");
+        }
+        fs::write(folder.join("card.toml"), card).unwrap();
         fs::write(folder.join("diary.txt"), "mine").unwrap();
         assert!(model().save(&folder, DType::F16).unwrap_err().line().contains("not replaced"));
         fs::remove_file(folder.join("diary.txt")).unwrap();

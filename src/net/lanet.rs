@@ -54,8 +54,9 @@ impl LaNet {
         let card = &model.card;
         let backbone = card.network.strip_prefix("lanet-").and_then(|name| name.parse::<Backbone>().ok());
         if backbone.is_none() || card.classes != Expression::ALL {
-            return Err(Error::new(format!("the model {} does not tell expressions", card.name))
-                .advice(format!("its card must say network = \"{}\" and the eight classes", Self::NETWORK)));
+            return Err(Error::new(format!("the model {} does not tell expressions", card.name)).advice(
+                format!("its card must say a network such as \"{}\" and the eight classes", Self::NETWORK),
+            ));
         }
         let tensor = |name: &str| model.tensor_if_any(name).cloned();
         Self::new(Trunk::from_model(model)?, tensor, card.input, card.mix(prior))

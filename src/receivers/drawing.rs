@@ -12,7 +12,7 @@ use crate::images;
 use crate::overlay::{Hud, Overlay, Style};
 use crate::part::Part;
 use crate::reading::Reading;
-use crate::video::{Settings, Writer};
+use crate::video::{EXTENSIONS, Settings, Writer};
 use crate::warning::Warnings;
 
 /// Draws readings into files.
@@ -65,6 +65,15 @@ impl Drawing {
                 return Err(Error::usage(format!("two pictures would be written as '{}'", target.display()))
                     .advice("read one folder at a time"));
             }
+        }
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        let is_video = ending.is_some_and(|ending| EXTENSIONS.contains(&&*ending));
+        if !path.is_dir() && (path.exists() || is_video) {
+            return Err(Error::usage(format!(
+                "'{}' is no folder, and pictures are drawn into one",
+                path.display()
+            ))
+            .advice("name a folder, such as drawn/"));
         }
         if !path.exists() {
             fs::create_dir(&path).with_context(|| format!("the folder {} cannot be made", path.display()))?;

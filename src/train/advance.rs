@@ -234,7 +234,7 @@ impl Training {
                 "after epoch {} the network gives no numbers any more",
                 self.epoch()
             ))
-            .advice("the models of the epochs before are kept; begin again with a lower --rate"));
+            .advice("begin again with a lower --rate; models of epochs before stay"));
         }
         let plain = Calibration::none("").expecting(None, self.learnt())?;
         let told: Vec<_> = answers.iter().map(|&logits| plain.apply(logits)).collect();

@@ -34,8 +34,9 @@ impl<S: Serialize + DeserializeOwned> Checkpoint<S> {
     /// A file that cannot be written; the older one stays.
     pub fn save(&self, path: &Path) -> Result<()> {
         let failed = || format!("the checkpoint {} cannot be written", path.display());
-        let advice =
-            |e: Error| e.advice("check that the disk is not full; the checkpoint before it is whole");
+        let advice = |e: Error| {
+            e.advice("check that the disk is not full; if there was a checkpoint before it, that is whole")
+        };
         let state = serde_json::to_string(&self.state).with_context(failed)?;
         let tensors = self
             .tensors

@@ -255,7 +255,10 @@ impl Recipe {
             );
         }
         if !(self.rate.is_finite() && self.rate > 0.0 && self.decay.is_finite() && self.decay >= 0.0) {
-            return refuse(format!("nothing learns at a rate of {}", self.rate), "use a rate such as 0.001");
+            return refuse(
+                format!("nothing learns at a rate of {} with a decay of {}", self.rate, self.decay),
+                "use a --rate such as 0.001, and a --decay from 0",
+            );
         }
         if let Some((Estimation { neighbours, .. }, _)) = self.lde
             && (neighbours == 0 || neighbours >= self.batch)

@@ -21,12 +21,12 @@
 //! # }
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 
 use super::batch::Batch;
 use super::course::Course;
@@ -258,6 +258,14 @@ impl Training {
         }
     }
 
+    /// What it rehearses, see [`rehearsal`]; empty if nothing is.
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn rehearsal(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.net.rehearsal(&self.state.weights)
+    }
+
     /// The network in use as it is now, or the average of its weights if that is wanted, with its card.
     ///
     /// # Errors
@@ -306,7 +314,7 @@ impl Training {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let valid = &self.faces[Part::Valid as usize].lesson;
         self.model(&name)?.save_with(folder, DType::F16, |card, fresh| {
-            let rehearsal = self.net.rehearsal(&self.state.weights)?;
+            let rehearsal = self.rehearsal()?;
             if !rehearsal.is_empty() {
                 rehearsal::save(&fresh.join(REHEARSAL), &rehearsal, &card.fingerprint, false)?;
             }
@@ -334,7 +342,7 @@ impl Training {
             self.epoch() + 1,
             names.join(", ")
         ))
-        .advice("the models of the epochs before are kept; begin again with a lower --rate"))
+        .advice("begin again with a lower --rate; models of epochs before stay"))
     }
 }
 

@@ -87,7 +87,7 @@ impl Start {
     pub fn personal(&self) -> Result<Recipe> {
         let Some((backbone, side)) = self.fits() else {
             return Err(Error::usage(format!("{} tells no expressions that could be kept", self.name))
-                .advice("use --start with a model, or --adapt off"));
+                .advice("choose a model that does, or learn without --adapt"));
         };
         let mut recipe = Recipe::personal(backbone, side);
         let plan = backbone.plan();

@@ -321,8 +321,8 @@ impl Reader {
         };
         if self.given == 0 {
             return Some(Err(Error::new(format!(
-                "'{source}' ends at {:.2} s, before the start at {:.2} s",
-                (last + self.frame_time()).as_secs_f64(),
+                "the last frame of '{source}' is at {:.2} s, before the start at {:.2} s",
+                last.as_secs_f64(),
                 self.start.as_secs_f64()
             ))
             .advice("choose an earlier start")));

@@ -14,7 +14,7 @@ use super::ffmpeg::{Clock, Ffmpeg, Look, Sound};
 use super::matroska;
 use super::process::Running;
 use super::source::Source;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::frame::Image;
 use crate::part::Part;
 use crate::warning::{Warning, Warnings};
@@ -272,7 +272,7 @@ impl Writer {
     /// Gives up, but keeps what can be played of the pictures.
     fn keep(&mut self, failure: Error) -> Error {
         self.encoding = None;
-        let failure = Error::new(cannot_write(self.whole.target())).because(failure);
+        let failure = Error::new(cannot_write(self.whole.target())).because(failure).of_kind(Kind::Output);
         let Some(pictures) = self.pictures.take() else { return failure };
         match frames_in(pictures.path()) {
             0 => failure,

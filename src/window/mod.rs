@@ -54,7 +54,7 @@ impl Window {
         let watch = Watch::of_the_display()?;
         let events = event_loop().map_err(|error| {
             Error::new("there is no display to open a window on")
-                .advice("use --no-window with --output or --results, or start it from a desktop")
+                .advice("start it from a desktop, or use --no-window (with --output or --results where nothing else is made)")
                 .because(said(&error))
         })?;
         Ok(Self { events: Some(events), pane: Pane::new(title), watch })

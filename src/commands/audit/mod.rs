@@ -24,7 +24,7 @@ use lanet_live::train::recipe::check_device;
 use lanet_live::train::{Lesson, Recipe, Start};
 
 use super::bar::Bar;
-use super::evaluate::{cache_folder, save_faces};
+use super::evaluate::{cache_folder, check_targets, save_faces};
 use super::lesson::gather;
 use super::{Outcome, Stop, Talk, parsed, print};
 
@@ -196,11 +196,11 @@ pub fn look(
 fn targets(options: &Options) -> Result<(Part, Part)> {
     let failed = || format!("the folder '{}' cannot be made", options.output.display());
     std::fs::create_dir_all(&options.output).with_context(failed)?;
-    if let Some(file) = &options.probabilities {
-        drop(Part::create(file, options.overwrite)?);
-    }
-    let part = |name: &str| Part::create(&options.output.join(name), options.overwrite);
-    Ok((part(TABLE)?, part(PAGE)?))
+    let [table, page] = [TABLE, PAGE].map(|name| options.output.join(name));
+    let mut files = vec![&*table, &*page];
+    files.extend(options.probabilities.as_deref());
+    check_targets(&files, &Dataset::open(&options.data)?, &options.data, options.overwrite)?;
+    Ok((Part::create(&table, options.overwrite)?, Part::create(&page, options.overwrite)?))
 }
 
 /// The faces, and the pictures and clips that they are of; `None` if the user stopped it.

@@ -14,10 +14,9 @@ use lanet_live::held_out::{self, Fitted, Heard, Scaling};
 #[cfg(feature = "capture")]
 use lanet_live::images;
 use lanet_live::net::{self, Model};
-use lanet_live::part::Part;
 use lanet_live::reader::CALIBRATION;
 
-use crate::commands::evaluate::{cache_folder, logits_to_fit, samples, tell_skipped};
+use crate::commands::evaluate::{cache_folder, check_targets, logits_to_fit, samples, tell_skipped};
 use crate::commands::{Outcome, Stop, Talk, print};
 
 /// What is fitted, and to what.
@@ -61,25 +60,33 @@ enum Wanted {
     Vector,
 }
 
+impl Options {
+    /// The device to compute on.
+    ///
+    /// # Errors
+    /// No such device.
+    pub fn device(&self) -> Result<Device> {
+        self.device.parse::<Choice>()?.open()
+    }
+}
+
 /// Fits.
 pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let Some(folder) = &options.data else {
         return Err(Error::usage("there is nothing to calibrate")
             .advice("give --data DIR, or --person NAME --neutral"));
     };
-    let device = options.device.parse::<Choice>()?.open()?;
+    let device = options.device()?;
     let model = net::open(model_name, &device)?;
-    let output = output(options, model_name)?;
+    let output = output(options, model_name);
+    let mut targets = vec![&*output];
     #[cfg(feature = "capture")]
     if let Some(file) = &options.diagram {
         images::format_of(file)?;
-        if *file == output {
-            return Err(Error::usage(format!("'{}' would be written twice", file.display()))
-                .advice("choose another name for the diagram"));
-        }
-        drop(Part::create(file, options.overwrite)?);
+        targets.push(file);
     }
     let data = Dataset::open(folder)?;
+    check_targets(&targets, &data, folder, options.overwrite)?;
     tell_skipped(talk, &data.skipped, "of the table");
     let entries = match &options.split {
         Some(split) => data.split(split)?,
@@ -137,16 +144,14 @@ pub fn fit(
     Ok(Some(fitted))
 }
 
-/// Where the calibration will be, if it may be written there.
-fn output(options: &Options, model_name: &str) -> Result<PathBuf> {
+/// Where the calibration will be.
+fn output(options: &Options, model_name: &str) -> PathBuf {
     let embedded = net::names().any(|name| name == model_name);
     let usual = || match embedded {
         true => Path::new("calibration").join(format!("{model_name}.toml")),
         false => Path::new(model_name).join(CALIBRATION),
     };
-    let file = options.output.clone().unwrap_or_else(usual);
-    drop(Part::create(&file, options.overwrite)?);
-    Ok(file)
+    options.output.clone().unwrap_or_else(usual)
 }
 
 #[cfg(feature = "capture")]

@@ -28,7 +28,7 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let model = options.model.as_deref();
     #[cfg(feature = "capture")]
     if let Some(person) = options.neutral.person() {
-        return neutral::run(&options.neutral, person, model, talk, stop);
+        return neutral::run(&options.neutral, person, model, &options.data.device()?, talk, stop);
     }
     data::run(&options.data, model.unwrap_or(net::DEFAULT), talk, stop)
 }

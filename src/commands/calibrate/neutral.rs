@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use candle_core::Device;
 use clap::Args;
-use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
 use lanet_live::expression::Distribution;
 use lanet_live::face::{self, FaceFinder, Which};
@@ -29,8 +29,12 @@ const TENTH: f64 = 0.1;
 /// Whose neutral is taken, and from what.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Take the neutral of --person: five seconds of their face at rest, kept in calibration/NAME
-    #[arg(long, requires = "person", conflicts_with = "data")]
+    /// Take the neutral of --person: five seconds of their face at rest, kept in calibration/NAME in place of an older one
+    #[arg(
+        long,
+        requires = "person",
+        conflicts_with_all = ["data", "split", "output", "scaling", "diagram", "seed", "cache"]
+    )]
     neutral: bool,
     /// Whose
     #[arg(long, value_name = "NAME", requires = "neutral")]
@@ -42,7 +46,7 @@ pub struct Options {
     #[arg(long, value_name = "INPUT", requires = "neutral")]
     input: Option<OsString>,
     /// Begin at this time of the video
-    #[arg(long, value_name = "SECONDS", requires = "input")]
+    #[arg(long, value_name = "SECONDS", requires = "input", value_parser = watch::options::seconds)]
     start: Option<f64>,
     /// Which face is meant where there are several: largest, or its number from the left
     #[arg(long, value_name = "largest|N", requires = "neutral", value_parser = parsed::<Which>)]
@@ -57,7 +61,14 @@ impl Options {
 }
 
 /// Takes a neutral.
-pub fn run(options: &Options, name: &str, model: Option<&str>, talk: Talk, stop: &Stop) -> Result<Outcome> {
+pub fn run(
+    options: &Options,
+    name: &str,
+    model: Option<&str>,
+    device: &Device,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Outcome> {
     video::quiet();
     let folder = profile::folder_of(Path::new(FOLDER), name)?;
     let watched = watch::Options {
@@ -68,12 +79,11 @@ pub fn run(options: &Options, name: &str, model: Option<&str>, talk: Talk, stop:
     };
     let Some(source) = source::open(&watched, stop)? else { return Ok(Outcome::Interrupted) };
     let Source { frames, delivery, pictures, live, begin, warnings, .. } = source;
-    let device = Choice::Auto.open()?;
     let finding = face::Options { still: pictures, ..face::Options::default() };
-    let mut finder = FaceFinder::new(finding, &device)?;
+    let mut finder = FaceFinder::new(finding, device)?;
     let own = Some(profile::model_in(&folder)).filter(|model| model.exists());
     let model = model.or(own.as_deref().and_then(Path::to_str));
-    let mut classifier = Classifier::open(model, None, Duration::ZERO, &device)?;
+    let mut classifier = Classifier::open(model, None, Duration::ZERO, device)?;
     let calibration = classifier.calibration().clone();
 
     if live {

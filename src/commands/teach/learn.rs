@@ -1,10 +1,10 @@
 //! From somebody's clips to their profile: labels checked, a classifier learnt, their neutral taken with it, calibrated, and
 //! judged by clips that were kept back. Nothing of the profile changes before all of it is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use lanet_live::calibration::Calibration;
 use lanet_live::clips::labels::folder_of;
 use lanet_live::clips::sample::name_below;
@@ -12,13 +12,14 @@ use lanet_live::clips::split::together;
 use lanet_live::clips::{Dataset, Sample};
 use lanet_live::error::{Error, Result};
 use lanet_live::expression::{COUNT, Distribution, Expression};
+use lanet_live::net::card::REHEARSAL;
 use lanet_live::net::{self, LaNet, Model};
 use lanet_live::neutral::{FEWEST, Neutral, told};
 use lanet_live::profile::{self, FOLDER};
 use lanet_live::reader::{CALIBRATION, calibration_of};
 use lanet_live::train::corrections::Piece;
 use lanet_live::train::lessons::{Given, from_samples};
-use lanet_live::train::{Course, Event, Lesson, Recipe, Start, Training, course};
+use lanet_live::train::{Course, Event, Lesson, Recipe, Start, Training, course, rehearsal};
 
 use super::Options;
 use super::figures::Figures;
@@ -34,6 +35,9 @@ const LEARNT: &str = "train";
 const KEPT_BACK: &str = "valid";
 /// Doubtful labels that are said.
 const DOUBTS: usize = 3;
+
+/// Features that are rehearsed, by the tensors of the classifier.
+type Rehearsal = BTreeMap<String, Tensor>;
 
 /// What came of it: figures, unless nothing was kept back or only a neutral was taken.
 pub struct Taught(pub Option<Figures>);
@@ -109,7 +113,9 @@ impl With<'_> {
     ) -> Result<Option<Taught>> {
         let Self { options, device, talk, stop } = self;
         let lesson = |samples| from_samples(folder, samples, &Given::Votes);
-        let Some(model) = self.train(start, lesson(learnt)?, lesson(kept)?)? else { return Ok(None) };
+        let Some((model, rehearsal)) = self.train(start, lesson(learnt)?, lesson(kept)?)? else {
+            return Ok(None);
+        };
         let net = LaNet::expecting(&model, None)?;
         let said = |net: &LaNet, samples: &[Sample]| logits(net, samples, device, talk, stop);
         let fitted = if kept.is_empty() {
@@ -145,6 +151,9 @@ impl With<'_> {
         let card = model.save_with(&home, DType::F16, |card, fresh| {
             calibration.fingerprint.clone_from(&card.fingerprint);
             calibration.save(&fresh.join(CALIBRATION), false)?;
+            if !rehearsal.is_empty() {
+                rehearsal::save(&fresh.join(REHEARSAL), &rehearsal, &card.fingerprint, false)?;
+            }
             // At no moment a neutral of one model stands beside another.
             profile::forget_neutral(profiles, person)
         })?;
@@ -195,8 +204,9 @@ impl With<'_> {
         Ok(Some(()))
     }
 
-    /// A classifier as `train` learns it from clips, that of the best epoch; `None` if the user stopped it.
-    fn train(self, start: &Start, train: Lesson, valid: Lesson) -> Result<Option<Model>> {
+    /// A classifier as `train` learns it from clips, that of the best epoch, and what it rehearses; `None` if the user stopped
+    /// it.
+    fn train(self, start: &Start, train: Lesson, valid: Lesson) -> Result<Option<(Model, Rehearsal)>> {
         let recipe = start.personal()?.fitted(train.len());
         let about = format!("clips of {}", self.options.person);
         let course = Course { train, valid, report: Lesson::default(), about };
@@ -214,7 +224,8 @@ impl With<'_> {
                 return Ok(None);
             }
         }
-        best.map(Some).ok_or_else(|| Error::new("no epoch of learning was the best"))
+        let best = best.ok_or_else(|| Error::new("no epoch of learning was the best"))?;
+        Ok(Some((best, training.rehearsal()?)))
     }
 
     /// What is told of faces without a profile; `None` if the user stopped it.

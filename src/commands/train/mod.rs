@@ -12,6 +12,7 @@ use lanet_live::device::Choice;
 use lanet_live::error::{Context, Error, Result};
 use lanet_live::expression::Expression;
 use lanet_live::net::Model;
+use lanet_live::net::card::may_become_model;
 use lanet_live::train::course::Gathered;
 use lanet_live::train::recipe::check_device;
 use lanet_live::train::state::recipe_of;
@@ -27,6 +28,11 @@ use super::{Outcome, Stop, Talk};
 const RUN: &str = "run.safetensors";
 /// What came of each epoch, beside it.
 const METRICS: &str = "metrics.csv";
+/// And as a picture.
+const PLOT: &str = "plot.png";
+/// The models of the best and of the last epoch.
+const BEST: &str = "best";
+const LAST: &str = "last";
 
 /// Learns.
 pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
@@ -38,14 +44,21 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
         return Err(Error::new(format!("'{}' holds a run already", output.display()))
             .advice("go on with --resume, choose another --output, or allow overwriting with -y"));
     }
+    let made = [BEST, LAST, METRICS, PLOT].map(|name| output.join(name));
+    if let Some(there) = made.iter().find(|there| there.exists() && !options.resume && !options.overwrite) {
+        return Err(Error::new(format!("'{}' exists already", there.display()))
+            .advice("choose another --output, or allow overwriting with -y"));
+    }
+    may_become_model(&made[0])?;
+    may_become_model(&made[1])?;
     let Some(mut training) = training(options, &state, &device, talk, stop)? else {
         return Ok(Outcome::Interrupted);
     };
     tell_faces(options, &training, talk);
     std::fs::create_dir_all(output)
         .with_context(|| format!("the folder '{}' cannot be made", output.display()))?;
-    if training.best().is_some() && Model::load(&output.join("best"), &Device::Cpu).is_err() {
-        talk.say(&format!("{} is lost: the next epoch is the best again", output.join("best").display()));
+    if training.best().is_some() && Model::load(&output.join(BEST), &Device::Cpu).is_err() {
+        talk.say(&format!("{} is lost: the next epoch is the best again", output.join(BEST).display()));
         training.forget_best();
     }
     let mut rows = Rows::open(&output.join(METRICS), training.epoch())?;
@@ -81,12 +94,12 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
                 }
             }
             Event::Epoch(epoch) => {
-                for name in if epoch.best { &["best", "last"][..] } else { &["last"] } {
+                for name in if epoch.best { &[BEST, LAST][..] } else { &[LAST] } {
                     training.save_model(&output.join(name))?;
                 }
                 if epoch.epoch > 0 {
                     rows.add(&epoch)?;
-                    super::plot::save(&output.join("plot.png"), &rows.series())?;
+                    super::plot::save(&output.join(PLOT), &rows.series())?;
                 }
                 training.save(&state)?;
                 tell_epoch(&epoch, training.recipe().epochs, began, talk);
@@ -104,9 +117,9 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
                 0 => "as it started, better than any epoch".to_owned(),
                 epoch => format!("epoch {epoch}"),
             };
-            talk.say(&format!("{}: {epoch}, {:.4} of validation", output.join("best").display(), best.score));
+            talk.say(&format!("{}: {epoch}, {:.4} of validation", output.join(BEST).display(), best.score));
         }
-        None => talk.say(&format!("what is left is {}", output.join("last").display())),
+        None => talk.say(&format!("what is left is {}", output.join(LAST).display())),
     }
     Ok(Outcome::Done)
 }

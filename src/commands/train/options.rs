@@ -286,8 +286,8 @@ impl Options {
             (_, Some(Freeze::Backbone)) => Recipe::classifier(backbone, side),
             (_, Some(Freeze::Stages(_)) | None) => Recipe::published(backbone, side),
         };
-        // Of a minute of clips there are fewer faces than usual.
-        let usual = if usual.adapt { usual.fitted(faces) } else { usual };
+        // Of a minute of clips, or in a small folder, there are fewer faces than usual.
+        let usual = if usual.probe.is_some() { usual.fitted(faces) } else { usual };
         let probe = match (&usual.probe, self.layers.is_empty()) {
             (None, false) => {
                 return Err(Error::usage("--layers goes with --freeze backbone only")
@@ -297,7 +297,7 @@ impl Options {
             (probe, true) => probe.clone(),
         };
         let on = |switch: Option<Switch>, usual: bool| switch.map_or(usual, |switch| switch == Switch::On);
-        let most = if usual.adapt { usual.batch - 1 } else { usize::MAX };
+        let most = if usual.probe.is_some() { usual.batch - 1 } else { usize::MAX };
         let neighbours = self.neighbours.unwrap_or(Estimation::default().neighbours.min(most));
         let lde = Estimation { neighbours, memory: self.memory };
         let el =

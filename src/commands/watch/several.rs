@@ -54,7 +54,8 @@ fn listed(list: &Path) -> Result<String> {
         }
         _ => fs::read_to_string(list),
     };
-    read.with_context(|| format!("cannot read the list '{}'", list.display()))
+    let text = read.with_context(|| format!("cannot read the list '{}'", list.display()))?;
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// Whether a path can only be that of a folder.
@@ -87,18 +88,22 @@ pub fn run(
     if let Some(folder) =
         options.results.iter().chain(&options.output).chain(&options.timeline).find(|p| !is_pipe(p))
     {
-        agree(folder, &settings(options, &fingerprint), options.overwrite())?;
+        let ours = jobs.iter().flat_map(Job::places).collect();
+        agree(folder, &settings(options, &fingerprint), options.overwrite().then_some(&ours))?;
     }
 
     let size = jobs.iter().map(|job| job.size).sum();
     let bar = Bar::new(talk, megabytes(size), &format!("MB of {} inputs", jobs.len()));
     let mut course = Course { bar: Arc::new(Mutex::new(bar)), before: 0 };
-    let (mut done, mut frames, mut failures) = (0, 0, Vec::new());
+    let (mut done, mut frames, mut failures, mut ended) = (0, 0, Vec::new(), None);
     for job in &jobs {
         match job.run(options, nets, &course, talk, stop) {
             Ok(Some(read)) => (done, frames) = (done + 1, frames + read),
             Ok(None) => break,
-            Err(failure) if failure.kind() == Kind::Output => return Err(failure),
+            Err(failure) if failure.kind() == Kind::Output => {
+                ended = Some(failure);
+                break;
+            }
             Err(failure) => failures.push((job, failure.line())),
         }
         course.before += job.size;
@@ -113,6 +118,11 @@ pub fn run(
     if !failures.is_empty() {
         let width = failures.iter().map(|(job, _)| job.shown().chars().count()).max().unwrap_or(0).min(48);
         failures.iter().for_each(|(job, line)| tell(&format!("failed: {:width$}  {line}", job.shown())));
+    }
+    if let Some(failure) = ended {
+        return Err(failure);
+    }
+    if !failures.is_empty() {
         return Err(Error::new(format!("{} of {all} inputs failed", failures.len()))
             .advice("see the lines above; with --resume only what is missing is read again"));
     }
@@ -179,7 +189,7 @@ fn jobs(options: &Options, inputs: &[OsString]) -> Result<Vec<Job>> {
     for path in folders.into_iter().flatten().filter(|path| !is_pipe(path)) {
         if !is_folder(path) && (path.exists() || path.extension().is_some()) {
             return Err(Error::usage(format!(
-                "several inputs cannot be written to one file, '{}'",
+                "several inputs, --results-format and --resume write into a folder, and '{}' is a file's name",
                 path.display()
             ))
             .advice("name a folder, such as out/"));
@@ -190,8 +200,12 @@ fn jobs(options: &Options, inputs: &[OsString]) -> Result<Vec<Job>> {
         let path = Path::new(input);
         let target = |folder: Option<&Path>, ending: Option<&str>| {
             let folder = folder.filter(|path| !is_pipe(path))?.to_owned();
-            let mut below: PathBuf =
-                path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+            let is_name = |part: &Component| matches!(part, Component::Normal(_));
+            let mut below: PathBuf = path.components().filter(is_name).collect();
+            if below == Path::new("") {
+                // `.` and `..` have a name elsewhere.
+                below.extend(path.canonicalize().ok()?.file_name());
+            }
             if let Some(ending) = ending {
                 below.as_mut_os_string().push(format!(".{ending}"));
             }
@@ -231,7 +245,7 @@ fn jobs(options: &Options, inputs: &[OsString]) -> Result<Vec<Job>> {
 
 impl Job {
     fn shown(&self) -> String {
-        images::text_of(Path::new(&self.input))
+        images::text_of(Path::new(&self.input)).replace(char::is_control, " ")
     }
 
     fn targets(&self) -> impl Iterator<Item = &Target> {
@@ -256,7 +270,8 @@ impl Job {
         stop: &Stop,
     ) -> Result<Option<u64>> {
         if self.shown().contains("://") {
-            return Err(Error::usage("an address is read alone").advice("give it as the only --input"));
+            return Err(Error::usage("an address is read alone, and its results are written to a file")
+                .advice("give it as the only --input, with --results FILE.jsonl"));
         }
         let [results, output, timeline] = [&self.results, &self.output, &self.timeline]
             .map(|target| target.as_ref().map(Target::stage).transpose());
@@ -286,7 +301,10 @@ impl Job {
             let worst = watched.failures.iter().position(|failure| failure.kind() == Kind::Output);
             // What was kept of a file must not go away with its folder.
             if worst.is_some() {
-                staged.into_iter().flatten().for_each(|(folder, _)| drop(folder.keep()));
+                let holds =
+                    |folder: &TempDir| fs::read_dir(folder.path()).is_ok_and(|mut of| of.next().is_some());
+                let kept = staged.into_iter().flatten().filter(|(folder, _)| holds(folder));
+                kept.for_each(|(folder, _)| drop(folder.keep()));
             }
             return Err(watched.failures.swap_remove(worst.unwrap_or(0)));
         }
@@ -345,16 +363,38 @@ fn settings(options: &Options, fingerprint: &str) -> Value {
         "smoothing": options.smoothing,
         "raw": options.raw.unwrap_or(false),
         "blur": options.blur(),
+        "landmarks": options.landmarks,
+        "mirror": options.mirror,
+        "draw": options.draw.as_ref().map(|parts| format!("{parts:?}")),
         "start": options.start,
         "end": options.end,
         "frames": options.frames,
     })
 }
 
-/// Refuses a folder in which somebody has written what other settings say, unless that may be replaced.
-fn agree(folder: &Path, settings: &Value, replace: bool) -> Result<()> {
-    let file = folder.join(SETTINGS);
+/// A file in a folder that is none of ours, but could be the result of another input.
+fn other(folder: &Path, ours: &BTreeSet<PathBuf>) -> Option<PathBuf> {
+    let is_alike = |path: &Path| ours.iter().any(|our| our.extension() == path.extension());
+    let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    paths.filter(|path| !ours.contains(path)).find_map(|path| match path.is_dir() {
+        true => other(&path, ours),
+        false => (is_alike(&path) && path.file_name() != Some(SETTINGS.as_ref())).then_some(path),
+    })
+}
+
+/// Refuses a folder in which somebody has written what other settings say, unless all of that may be replaced.
+fn agree(folder: &Path, settings: &Value, replaced: Option<&BTreeSet<PathBuf>>) -> Result<()> {
+    let (file, replace) = (folder.join(SETTINGS), replaced.is_some());
     let text = || fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    if let (Some(ours), Some(before)) = (replaced, text())
+        && before != *settings
+        && let Some(other) = other(folder, ours)
+    {
+        let line = format!("'{}' was made with other settings, and is not of these inputs", other.display());
+        return Err(Error::new(line)
+            .of_kind(Kind::Output)
+            .advice("choose another folder, or give all inputs"));
+    }
     if !file.exists() || replace {
         fs::create_dir_all(folder)
             .with_context(|| format!("the folder '{}' cannot be made", folder.display()))?;
@@ -364,7 +404,11 @@ fn agree(folder: &Path, settings: &Value, replace: bool) -> Result<()> {
             written?;
         }
     }
-    let there = text().unwrap_or_default();
+    let Some(there) = text() else {
+        return Err(Error::new(format!("'{}' does not say what was asked for", file.display()))
+            .of_kind(Kind::Output)
+            .advice("choose another folder, or allow overwriting with -y"));
+    };
     match settings.as_object().into_iter().flatten().find(|(key, value)| there.get(key) != Some(value)) {
         None => Ok(()),
         Some((key, value)) => Err(Error::new(format!(

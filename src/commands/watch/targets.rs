@@ -1,7 +1,6 @@
 //! Where files are to be written: none of them may be read in the same run, and no two may be one.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use lanet_live::error::{Error, Result};
@@ -9,6 +8,7 @@ use lanet_live::receivers::drawing;
 
 use super::options::Options;
 use super::source::Source;
+use crate::commands::place;
 
 /// Refuses targets that are read, or that come twice.
 pub fn check(options: &Options, source: &Source) -> Result<()> {
@@ -46,11 +46,4 @@ fn refuse_inputs(path: &Path, read: &BTreeSet<PathBuf>) -> Result<()> {
 fn twice(path: &Path) -> Error {
     Error::usage(format!("'{}' would be written twice", path.display()))
         .advice("choose another name for one of them")
-}
-
-/// The same for all ways to write a path, whether there is a file already or not.
-fn place(path: &Path) -> PathBuf {
-    let folder = path.parent().filter(|folder| *folder != OsStr::new("")).unwrap_or(Path::new("."));
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    path.canonicalize().unwrap_or_else(|_| folder.join(path.file_name().unwrap_or_default()))
 }
