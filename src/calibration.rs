@@ -88,7 +88,7 @@ impl Calibration {
     }
 
     /// The temperatures under which the truth is most probable, for logits that the net did not learn from. Where the net
-    /// leaves it out how frequent expressions are, faces count as if each expression were as frequent as is expected.
+    /// leaves it out how frequent expressions are, faces that are as frequent as in its data count as frequent as is expected.
     ///
     /// # Errors
     /// No logits, logits that are no numbers, or another number of truths.
@@ -260,17 +260,17 @@ fn on<T>(
     fit(Faces { logits: &logits, truth, weight: weights(&shares, power, truth) })
 }
 
-/// How much a face of each expression counts, so that among faces that show `truth` expressions are as frequent as `power` of
-/// the learnt shares says. What was never learnt does not count: no scale makes its score say anything.
+/// How much a face of each expression counts, so that expressions that are as frequent among these faces as among those learnt
+/// from become as frequent as `power` of the learnt shares says. What was never learnt does not count: no scale makes its score
+/// say anything.
 pub(crate) fn weights(learnt: &Shares, power: f32, truth: &[Expression]) -> [f64; COUNT] {
-    let wanted = Prior::Learnt(power).offsets(learnt);
-    let weight = Expression::ALL.map(|expression| {
-        let faces = truth.iter().filter(|&&shown| shown == expression).count();
-        let counts = faces > 0 && learnt.share(expression) > 0.0;
-        if counts { f64::from(wanted[expression as usize]).exp() / faces as f64 } else { 0.0 }
-    });
-    let all: f64 = weight.iter().sum();
-    if all > 0.0 { weight } else { [1.0; COUNT] }
+    let (wanted, natural) = (Prior::Learnt(power).offsets(learnt), Prior::NATURAL.offsets(learnt));
+    let known = Expression::ALL.map(|expression| learnt.share(expression) > 0.0);
+    let weight = |c: usize| if known[c] { f64::from(wanted[c] - natural[c]).exp() } else { 0.0 };
+    match truth.iter().any(|&shown| known[shown as usize]) {
+        true => std::array::from_fn(weight),
+        false => [1.0; COUNT],
+    }
 }
 
 #[cfg(test)]
@@ -324,16 +324,13 @@ mod tests {
         let balanced = fitted.clone().expecting(Some(Prior::BALANCED), Some(learnt)).unwrap();
         assert_eq!(balanced.temperature, fitted.balanced.unwrap());
         assert_eq!(fitted.clone().expecting(None, Some(learnt)).unwrap().temperature, fitted.temperature);
-        // How often these faces show what does not matter, nor does a face of what was never learnt.
-        let mut more = (logits.repeat(2), truth.repeat(2));
-        let neutral = (0..truth.len()).filter(|&n| truth[n] == Neutral);
-        more.0.extend(neutral.clone().map(|n| logits[n]));
-        more.1.extend(neutral.map(|n| truth[n]));
-        more.0.push([3.0, 0.0, -1e4, -1e4, -1e4, -1e4, 2.0, -1e4]);
-        more.1.push(Expression::Fear);
-        let again = Calibration::fit("f", "a test", &more.0, &more.1, Some(learnt)).unwrap();
-        assert!((again.balanced.unwrap() - 3.0).abs() < 0.01, "{again:?}");
-        assert!((again.temperature - fitted.temperature).abs() < 0.01, "{again:?}");
+        // A face of what was never learnt says nothing, unless there is no other.
+        logits.push([3.0, 0.0, -1e4, -1e4, -1e4, -1e4, 2.0, -1e4]);
+        truth.push(Expression::Fear);
+        let fit =
+            |n: usize| Calibration::fit("f", "a test", &logits[n..], &truth[n..], Some(learnt)).unwrap();
+        assert_eq!(fit(0), fitted);
+        assert!(fit(truth.len() - 1).balanced.unwrap() > 0.0);
         // A net that has its prior in itself stays as it is.
         assert_eq!(fitted.clone().expecting(None, None).unwrap(), fitted);
         let line = fitted.expecting(Some(Prior::BALANCED), None).unwrap_err().line();
