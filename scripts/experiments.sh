@@ -93,6 +93,7 @@ changes)
         run "changes-turn10-$seed" $s --augment turn=10
         run "changes-cutmix-$seed" $s --cutmix 0.5
         run "changes-flip-$seed" $s --flip-consistency 5
+        run "changes-lde-$seed" $parts --el off --landmark-branch off
         run "changes-landmarks-$seed" $parts --lde off --el off
         run "changes-lanet-$seed" $parts
     done
