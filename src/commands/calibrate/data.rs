@@ -11,7 +11,6 @@ use lanet_live::clips::{Dataset, Sample, Which};
 use lanet_live::device::Choice;
 use lanet_live::error::{Error, Result};
 use lanet_live::held_out::{self, Fitted, Heard, Scaling};
-#[cfg(feature = "capture")]
 use lanet_live::images;
 use lanet_live::net::{self, Model};
 use lanet_live::reader::CALIBRATION;
@@ -79,12 +78,12 @@ pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Resu
     let device = options.device()?;
     let model = net::open(model_name, &device)?;
     let output = output(options, model_name);
-    let mut targets = vec![&*output];
     #[cfg(feature = "capture")]
-    if let Some(file) = &options.diagram {
-        images::format_of(file)?;
-        targets.push(file);
-    }
+    let drawn = options.diagram.as_deref();
+    #[cfg(not(feature = "capture"))]
+    let drawn = None;
+    drawn.map_or(Ok(()), |file| images::format_of(file).map(drop))?;
+    let targets: Vec<&Path> = [&*output].into_iter().chain(drawn).collect();
     let data = Dataset::open(folder)?;
     check_targets(&targets, &data, folder, options.overwrite)?;
     tell_skipped(talk, &data.skipped, "of the table");
