@@ -241,8 +241,9 @@ mod tests {
         fn iou_is_symmetric_and_between_0_and_1(a in rect(), b in rect()) {
             prop_assert_eq!(a.iou(b), b.iou(a));
             prop_assert!((0.0..=1.0 + 1e-5).contains(&a.iou(b)));
-            prop_assume!(a.w > 1.0 && a.h > 1.0);
-            prop_assert!((a.iou(a) - 1.0).abs() < 1e-4);
+            prop_assume!(a.area() > 1.0);
+            // The ends of a thin one are rounded by a larger part of it.
+            prop_assert!((a.iou(a) - 1.0).abs() < 1e-4 / a.w.min(a.h).min(1.0));
         }
     }
 

@@ -101,7 +101,9 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     tell_skipped(talk, &data.skipped, "lines or folders");
     let files = [&options.json, &options.fit_calibration, &options.faces, &options.diagram];
     let files: Vec<&Path> = files.into_iter().flatten().map(|file| &**file).collect();
-    options.diagram.as_deref().map_or(Ok(()), |file| images::format_of(file).map(drop))?;
+    if let Some(file) = &options.diagram {
+        images::format_of(file)?;
+    }
     check_targets(&files, &data, &options.data, options.overwrite)?;
     let entries = match &options.split {
         Some(split) => data.split(split)?,

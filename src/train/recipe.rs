@@ -297,9 +297,7 @@ impl Recipe {
                 "use --cutmix from 0 to 1, with --lde off --el off and without --freeze",
             );
         }
-        if self.consistency.is_some_and(|weight| !weight.is_finite() || weight < 0.0)
-            || self.consistency.is_some() && !whole
-        {
+        if self.consistency.is_some_and(|weight| !whole || !weight.is_finite() || weight < 0.0) {
             return refuse(
                 "mirrored faces are compared with a weight that is not negative, and only while the whole net learns"
                     .into(),

@@ -116,8 +116,9 @@ pub fn run(options: &Options, talk: Talk, stop: &Stop) -> Result<Outcome> {
     let device = options.device.parse::<Choice>()?.open()?;
     check_device(&device)?;
     let start = Start::open(&options.start)?;
-    let (table, page) = targets(options)?;
-    let Some((lesson, entries)) = lesson(options, &device, talk, stop)? else {
+    let data = Dataset::open(&options.data)?;
+    let (table, page) = targets(options, &data)?;
+    let Some((lesson, entries)) = lesson(options, data, &device, talk, stop)? else {
         return Ok(Outcome::Interrupted);
     };
     let numbers = together(&entries);
@@ -193,24 +194,24 @@ pub fn look(
 }
 
 /// What will be written, before anything is computed.
-fn targets(options: &Options) -> Result<(Part, Part)> {
+fn targets(options: &Options, data: &Dataset) -> Result<(Part, Part)> {
     let failed = || format!("the folder '{}' cannot be made", options.output.display());
     std::fs::create_dir_all(&options.output).with_context(failed)?;
     let [table, page] = [TABLE, PAGE].map(|name| options.output.join(name));
     let mut files = vec![&*table, &*page];
     files.extend(options.probabilities.as_deref());
-    check_targets(&files, &Dataset::open(&options.data)?, &options.data, options.overwrite)?;
+    check_targets(&files, data, &options.data, options.overwrite)?;
     Ok((Part::create(&table, options.overwrite)?, Part::create(&page, options.overwrite)?))
 }
 
 /// The faces, and the pictures and clips that they are of; `None` if the user stopped it.
 fn lesson(
     options: &Options,
+    mut data: Dataset,
     device: &Device,
     talk: Talk,
     stop: &Stop,
 ) -> Result<Option<(Lesson, Vec<Entry>)>> {
-    let mut data = Dataset::open(&options.data)?;
     let folder = folder_of(&options.data);
     let (mut given, mut skipped) = Given::named(&options.data, &options.labels)?;
     skipped.extend(std::mem::take(&mut data.skipped));

@@ -81,8 +81,10 @@ pub fn run(options: &Options, model_name: &str, talk: Talk, stop: &Stop) -> Resu
     #[cfg(feature = "capture")]
     let drawn = options.diagram.as_deref();
     #[cfg(not(feature = "capture"))]
-    let drawn = None;
-    drawn.map_or(Ok(()), |file| images::format_of(file).map(drop))?;
+    let drawn: Option<&Path> = None;
+    if let Some(file) = drawn {
+        images::format_of(file)?;
+    }
     let targets: Vec<&Path> = [&*output].into_iter().chain(drawn).collect();
     let data = Dataset::open(folder)?;
     check_targets(&targets, &data, folder, options.overwrite)?;

@@ -275,9 +275,7 @@ impl Options {
         let fits = start.and_then(Start::fits);
         let backbone = self.backbone.or(fits.map(|(b, _)| b)).unwrap_or(Backbone::MobilenetV1);
         let side = self.size.map(|side| side as usize).or(fits.map(|(_, side)| side)).unwrap_or(112);
-        if let (Some((of_start, sees)), true) = (fits, self.adapts(clips))
-            && (backbone, side) != (of_start, sees)
-        {
+        if self.adapts(clips) && fits.is_some_and(|fits| fits != (backbone, side)) {
             return Err(Error::usage("what is learnt as a change of a model sees faces as that does")
                 .advice("leave --backbone and --size out, or use --adapt off"));
         }

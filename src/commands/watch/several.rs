@@ -118,13 +118,13 @@ pub fn run(
     if !failures.is_empty() {
         let width = failures.iter().map(|(job, _)| job.shown().chars().count()).max().unwrap_or(0).min(48);
         failures.iter().for_each(|(job, line)| tell(&format!("failed: {:width$}  {line}", job.shown())));
+        ended.get_or_insert_with(|| {
+            Error::new(format!("{} of {all} inputs failed", failures.len()))
+                .advice("see the lines above; with --resume only what is missing is read again")
+        });
     }
     if let Some(failure) = ended {
         return Err(failure);
-    }
-    if !failures.is_empty() {
-        return Err(Error::new(format!("{} of {all} inputs failed", failures.len()))
-            .advice("see the lines above; with --resume only what is missing is read again"));
     }
     Ok(if stop.asked() { Outcome::Interrupted } else { Outcome::Done })
 }
